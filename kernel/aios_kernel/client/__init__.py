@@ -1,0 +1,273 @@
+"""The kernel's thin client: blocking calls over its Unix socket, typed replies, typed errors.
+
+Standard library and msgspec only, so that `aios ps` starts fast. Agents, which await several things at once, use
+`aios_kernel.client.aio`.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from aios_kernel import protocol as p
+from aios_kernel.client.paths import Paths, paths
+from aios_kernel.errors import BadRequest, DeadlineHit, InternalError, KernelError, KernelUnreachable, from_wire
+
+__all__ = ["KernelClient", "Paths", "decode_reply", "iter_sse", "output_bytes", "paths"]
+
+T = TypeVar("T")
+
+# A call that should answer at once gets this long; waits and streams name their own deadline, or none.
+CALL_TIMEOUT_S = 30.0
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float | None) -> None:
+        super().__init__("kernel", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        try:
+            self.sock.connect(self._path)
+        except OSError:
+            self.sock.close()
+            raise
+
+
+class Stream:
+    """A running stream of server-sent events: iterate it, or `close` it from any thread to end the wait."""
+
+    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+        self._connection = connection
+        self._response = response
+        self._closed = False
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Yields (event name, decoded JSON data). Raises KernelUnreachable when the kernel goes away midway."""
+        try:
+            yield from iter_sse(self._response)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if self._closed:
+                return
+            raise KernelUnreachable("the kernel went away") from error
+
+    def close(self) -> None:
+        self._closed = True
+        sock = self._connection.sock
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)  # wakes a reader that blocks in another thread
+            except OSError:
+                pass  # already closed by the peer
+        self._connection.close()
+
+
+def iter_sse(lines: Any) -> Iterator[tuple[str, Any]]:
+    """(event, data) pairs of an event stream given as an iterable of byte lines.
+
+    Source: WHATWG HTML, "Server-sent events"; only `event` and one-line `data` fields are sent by this kernel,
+    comment lines (keep-alives) are skipped.
+    """
+    name = "message"
+    for raw in lines:
+        line = raw.rstrip(b"\r\n")
+        if not line:
+            name = "message"
+        elif line.startswith(b"event:"):
+            name = line[6:].strip().decode()
+        elif line.startswith(b"data:"):
+            yield name, json.loads(line[5:])
+
+
+def decode_reply(status: int, body: bytes, kind: Any) -> Any:
+    """The reply's body as `kind`. Raises the KernelError that it carries."""
+    if status >= 400:
+        try:
+            error = json.loads(body)["error"]
+        except (ValueError, KeyError, TypeError):
+            raise InternalError(f"the kernel answered HTTP {status}: {body[:200]!r}") from None
+        raise from_wire(error)
+    return msgspec.json.decode(body, type=kind) if kind is not None else None
+
+
+def output_bytes(event: p.Event) -> bytes:
+    """What the agent wrote, of a STDOUT or STDERR event."""
+    return base64.b64decode(event.data)
+
+
+class KernelClient:
+    """One kernel, by its socket. Each call opens a connection of its own, so threads may share a client.
+
+    Raises, from every call: KernelUnreachable when no kernel answers, else the KernelError it answered.
+    """
+
+    def __init__(self, socket_path: str | None = None, token: str | None = None) -> None:
+        self.socket_path = socket_path or str(paths().socket)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    # --- transport
+
+    def _open(
+        self, method: str, path: str, body: bytes | None, timeout: float | None, query: dict[str, Any]
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        connection = _UnixConnection(self.socket_path, timeout)
+        query = {k: str(v).lower() if isinstance(v, bool) else v for k, v in query.items() if v is not None}
+        url = quote(path) + ("?" + urlencode(query) if query else "")
+        headers = dict(self._headers)
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            connection.request(method, url, body, headers)
+            return connection, connection.getresponse()
+        except TimeoutError as error:
+            connection.close()
+            raise DeadlineHit(f"the kernel did not answer {method} {path} in time") from error
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise KernelUnreachable(f"no kernel answers on {self.socket_path}") from error
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        kind: Any = None,
+        *,
+        body: Any = None,
+        raw: bytes | None = None,
+        timeout: float | None = CALL_TIMEOUT_S,
+        **query: Any,
+    ) -> Any:
+        """One request and its reply decoded as `kind` (None: nothing expected). `timeout` in seconds, None: no limit."""
+        payload = raw if raw is not None else (msgspec.json.encode(body) if body is not None else None)
+        connection, response = self._open(method, path, payload, timeout, query)
+        try:
+            return decode_reply(response.status, response.read(), kind)
+        except TimeoutError as error:
+            raise DeadlineHit(f"the kernel did not finish {method} {path} in time") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise KernelUnreachable("the kernel went away") from error
+        except msgspec.ValidationError as error:
+            raise InternalError(f"the kernel's reply to {method} {path} does not fit the protocol: {error}") from error
+        finally:
+            connection.close()
+
+    def stream(self, method: str, path: str, *, body: Any = None, **query: Any) -> Stream:
+        """Open an event stream. It has no deadline of its own: the caller closes it."""
+        payload = msgspec.json.encode(body) if body is not None else None
+        connection, response = self._open(method, path, payload, None, query)
+        if response.status >= 400:
+            try:
+                decode_reply(response.status, response.read(), None)
+            finally:
+                connection.close()
+        return Stream(connection, response)
+
+    # --- kernel
+
+    def status(self, timeout: float = CALL_TIMEOUT_S) -> p.KernelStatus:
+        reply: p.KernelStatus = self.call("GET", "/kernel", p.KernelStatus, timeout=timeout)
+        return reply
+
+    def stop(self) -> None:
+        """Ask the kernel to end. Returns when it has accepted; the lock file is free once it is gone."""
+        self.call("POST", "/kernel/stop")
+
+    def models(self) -> list[p.ModelInfo]:
+        reply: list[p.ModelInfo] = self.call("GET", "/models", list[p.ModelInfo])
+        return reply
+
+    def use_model(self, ref: str) -> p.ModelInfo:
+        reply: p.ModelInfo = self.call("PUT", "/model", p.ModelInfo, body=p.ModelRequest(ref), timeout=None)
+        return reply
+
+    def sched(self) -> p.SchedInfo:
+        reply: p.SchedInfo = self.call("GET", "/sched", p.SchedInfo)
+        return reply
+
+    def set_sched(self, policy: str, quantum: int | None = None) -> p.SchedInfo:
+        reply: p.SchedInfo = self.call("PUT", "/sched", p.SchedInfo, body=p.SchedRequest(policy, quantum))
+        return reply
+
+    def queue(self) -> list[p.QueueEntry]:
+        reply: list[p.QueueEntry] = self.call("GET", "/queue", list[p.QueueEntry])
+        return reply
+
+    def snapshots(self) -> list[p.SnapshotInfo]:
+        reply: list[p.SnapshotInfo] = self.call("GET", "/snapshots", list[p.SnapshotInfo])
+        return reply
+
+    # --- processes
+
+    def run(self, request: p.RunRequest) -> int:
+        started: p.Started = self.call("POST", "/procs", p.Started, body=request)
+        return started.pid
+
+    def procs(self, *, all: bool = False) -> list[p.ProcInfo]:
+        reply: list[p.ProcInfo] = self.call("GET", "/procs", list[p.ProcInfo], all=all)
+        return reply
+
+    def proc(self, pid: int) -> p.ProcInfo:
+        reply: p.ProcInfo = self.call("GET", f"/procs/{pid}", p.ProcInfo)
+        return reply
+
+    def signal(self, pid: int, signal: p.Signal) -> p.ProcInfo:
+        reply: p.ProcInfo = self.call("POST", f"/procs/{pid}/signal", p.ProcInfo, body=p.SignalRequest(signal))
+        return reply
+
+    def nice(self, pid: int, nice: int) -> p.ProcInfo:
+        reply: p.ProcInfo = self.call("POST", f"/procs/{pid}/nice", p.ProcInfo, body=p.NiceRequest(nice))
+        return reply
+
+    def wait(self, pid: int, *, state: p.ProcState = p.ProcState.EXITED, timeout_s: float | None = None) -> p.ProcInfo:
+        """Block until the process is in `state` or has exited. Raises DeadlineHit after `timeout_s`."""
+        reply: p.ProcInfo = self.call(
+            "GET", f"/procs/{pid}/wait", p.ProcInfo, timeout=None, state=state.value, timeout_s=timeout_s
+        )
+        return reply
+
+    def events(self, pid: int, *, follow: bool = False, after: int = -1, kinds: tuple[p.EventKind, ...] = ()) -> Stream:
+        """The process's life as a stream of ("event", dict) pairs; `event_of` makes an Event of the dict."""
+        return self.stream(
+            "GET", f"/procs/{pid}/events", follow=follow, after=after, kinds=",".join(kinds) if kinds else None
+        )
+
+    def feed(self, pid: int, data: bytes, *, eof: bool = False) -> None:
+        """Write to the agent's standard input; blocks while its pipe is full. `eof` closes it after `data`."""
+        self.call("POST", f"/procs/{pid}/stdin", raw=data, timeout=None, eof=eof)
+
+    def send(self, pid: int, text: str) -> None:
+        """Put a message into the process's mailbox."""
+        self.call("POST", f"/procs/{pid}/mail", body=p.Mail(text))
+
+    # --- agents
+
+    def agents(self) -> list[p.AgentInfo]:
+        reply: list[p.AgentInfo] = self.call("GET", "/agents", list[p.AgentInfo])
+        return reply
+
+    def syscall(self, request: p.SyscallRequest) -> Any:
+        """One syscall of the process whose token this client carries. Returns its result."""
+        reply: dict[str, Any] = self.call("POST", "/syscall", dict[str, Any], body=request, timeout=request.deadline_s)
+        return reply["result"]
+
+
+def event_of(data: dict[str, Any]) -> p.Event:
+    """The Event in the data of an event stream. Raises BadRequest when it is none."""
+    try:
+        return msgspec.convert(data, p.Event)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"not an event: {error}") from error
+
+
+def is_error(data: Any) -> KernelError | None:
+    """The error that a stream's `error` event carries, if `data` is one."""
+    return from_wire(data["error"]) if isinstance(data, dict) and "error" in data else None

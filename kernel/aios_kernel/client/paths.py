@@ -1,0 +1,89 @@
+"""Where everything lives: one folder under AIOS_HOME, else the platform's own folders (XDG on Linux)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+# sockaddr_un.sun_path holds 108 bytes on Linux, 104 on macOS, the closing NUL included (unix(7)).
+MAX_SOCKET_PATH_BYTES = 103
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The user's folders. Nothing is created by asking; `make` creates them, mode 0700."""
+
+    config: Path
+    data: Path
+    state: Path
+    socket: Path
+
+    @property
+    def config_file(self) -> Path:
+        return self.config / "config.toml"
+
+    @property
+    def agents(self) -> Path:
+        return self.data / "agents"
+
+    @property
+    def models(self) -> Path:
+        return self.data / "models"
+
+    @property
+    def journal(self) -> Path:
+        return self.state / "journal.duckdb"
+
+    @property
+    def log(self) -> Path:
+        return self.state / "kernel.log"
+
+    @property
+    def lock(self) -> Path:
+        """Locked by the running kernel for as long as it lives."""
+        return self.state / "kernel.lock"
+
+    @property
+    def run_file(self) -> Path:
+        """The running kernel's pid; removed by a clean stop, so a leftover tells of a crash."""
+        return self.state / "kernel.pid"
+
+    @property
+    def history(self) -> Path:
+        return self.state / "history"
+
+    def make(self) -> None:
+        """Create the folders, mode 0700. Raises OSError."""
+        for folder in (self.config, self.data, self.state, self.socket.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def paths() -> Paths:
+    """The folders that AIOS_HOME names now, else the platform's."""
+    home = os.environ.get("AIOS_HOME")
+    if home:
+        root = Path(home).expanduser().absolute()
+        return Paths(root / "config", root / "data", root / "state", _socket_in(root))
+    from platformdirs import PlatformDirs  # only without AIOS_HOME: it costs milliseconds
+
+    dirs = PlatformDirs("aios", appauthor=False)
+    state = Path(dirs.user_state_dir)
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return Paths(
+        Path(dirs.user_config_dir),
+        Path(dirs.user_data_dir),
+        state,
+        _socket_in(Path(runtime) / "aios" if runtime else state),
+    )
+
+
+def _socket_in(folder: Path) -> Path:
+    """The socket's path in `folder`, or a stable short one of this user's where that is too long for the system."""
+    path = folder / "kernel.sock"
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+        return path
+    key = sha256(os.fsencode(folder)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"aios-{os.getuid()}-{key}" / "kernel.sock"
