@@ -7,6 +7,7 @@ Standard library and msgspec only, so that `aios ps` starts fast. Agents, which 
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import socket
@@ -64,10 +65,8 @@ class Stream:
         self._closed = True
         sock = self._connection.sock
         if sock is not None:
-            try:
+            with contextlib.suppress(OSError):  # already closed by the peer
                 sock.shutdown(socket.SHUT_RDWR)  # wakes a reader that blocks in another thread
-            except OSError:
-                pass  # already closed by the peer
         self._connection.close()
 
 
@@ -146,7 +145,7 @@ class KernelClient:
         timeout: float | None = CALL_TIMEOUT_S,
         **query: Any,
     ) -> Any:
-        """One request and its reply decoded as `kind` (None: nothing expected). `timeout` in seconds, None: no limit."""
+        """One request and its reply decoded as `kind` (None: nothing expected). `timeout` in seconds, None: none."""
         payload = raw if raw is not None else (msgspec.json.encode(body) if body is not None else None)
         connection, response = self._open(method, path, payload, timeout, query)
         try:

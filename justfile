@@ -1,0 +1,29 @@
+# Every command a contributor needs. `just check` is what CI runs.
+
+default:
+    @just --list
+
+# Format, lint, types, import contracts, generated docs, tests: all of it.
+check: lint test
+
+# Style, types, layers and docs, without running anything.
+lint:
+    uv run ruff format --check .
+    uv run ruff check .
+    uv run mypy
+    uv run lint-imports
+    uv run cog --check -r docs/*.md README.md
+
+# Tests; arguments go to pytest, e.g. `just test -k journal` or `just test -m "not model"`.
+test *args:
+    uv run pytest {{ args }}
+
+# Repair what can be repaired by itself.
+fix:
+    uv run ruff format .
+    uv run ruff check --fix .
+    uv run cog -r docs/*.md README.md
+
+# The benchmarks; `just bench overhead` runs one.
+bench *args:
+    uv run aios bench {{ args }}
