@@ -1,0 +1,36 @@
+"""An agent's text does not depend on who else runs, nor on being preempted, suspended and resumed."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import System
+
+pytestmark = pytest.mark.model
+
+TASKS = [
+    f"a {who} and a {what}"
+    for who, what in zip(
+        "fox robot pilot nurse queen miner baker sailor painter singer farmer judge".split(),
+        "river comet storm clock mirror lantern letter island violin garden bridge stone".split(),
+        strict=True,
+    )
+]
+
+
+@pytest.mark.timeout(240)
+def test_twelve_agents_over_four_slots_say_what_each_says_alone(system: System) -> None:
+    system.configure("[model]\nslots = 4\n")
+    alone = [system.ok("run", "narrate", task) for task in TASKS]
+    together = [system.start("narrate", task) for task in TASKS]
+    for pid in together:
+        assert system.run("wait", str(pid)).returncode == 0
+    assert alone == [system.ok("logs", str(pid), "--output") for pid in together]
+
+    disturbed = [system.start("narrate", task) for task in TASKS]
+    pids = [str(pid) for pid in disturbed]
+    for _ in range(3):
+        system.run("suspend", *pids)  # those that have finished refuse, which is right
+        system.run("resume", *pids)
+    for pid in pids:
+        assert system.run("wait", pid).returncode == 0
+    assert alone == [system.ok("logs", pid, "--output") for pid in pids]
