@@ -1,0 +1,1 @@
+"""What a person types at: command lines, the registry of commands, and everything drawn on a terminal."""

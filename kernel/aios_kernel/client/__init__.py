@@ -51,23 +51,29 @@ class Stream:
         self._connection = connection
         self._response = response
         self._closed = False
+        self._reading = False
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         """Yields (event name, decoded JSON data). Raises KernelUnreachable when the kernel goes away midway."""
+        self._reading = True
         try:
             yield from iter_sse(self._response)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if self._closed:
                 return
             raise KernelUnreachable("the kernel went away") from error
+        finally:
+            self._reading = False
+            self._connection.close()
 
     def close(self) -> None:
         self._closed = True
         sock = self._connection.sock
         if sock is not None:
             with contextlib.suppress(OSError):  # already closed by the peer
-                sock.shutdown(socket.SHUT_RDWR)  # wakes a reader that blocks in another thread
-        self._connection.close()
+                sock.shutdown(socket.SHUT_RDWR)  # wakes a reader that blocks, in another thread or below a signal handler
+        if not self._reading:
+            self._connection.close()
 
 
 def iter_sse(lines: Any) -> Iterator[tuple[str, Any]]:

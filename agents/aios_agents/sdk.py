@@ -1,0 +1,398 @@
+"""The agent SDK: everything an agent does goes through its `Agent`, and every method of it is a kernel syscall.
+
+    from aios_agents import Agent
+
+    async def main(agent: Agent) -> None:
+        await agent.answer(f"Explain {agent.task} to a child.")
+
+Every method that talks to the kernel raises the KernelError it was answered with; uncaught, it ends the agent with one
+line on standard error and that error's exit code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, TypedDict, TypeVar, Unpack
+
+import msgspec
+
+from aios_agents import stdio
+from aios_agents.tool import Tool, result_text
+from aios_kernel.client.aio import AsyncKernelClient
+from aios_kernel.errors import (
+    BadRequest,
+    DeadlineHit,
+    LimitHit,
+    NoSuchTool,
+    NotPermitted,
+    PromptTooLong,
+    ToolFailed,
+)
+from aios_kernel.protocol import ChatReply, ChatRequest, Mail, Pid, ProcInfo, Signal, ToolCall, ToolSpec
+
+T = TypeVar("T")
+
+Message = dict[str, Any]  # {"role", "content", ...}, see protocol.ChatRequest
+Messages = str | Sequence[Message]  # text alone is one user message
+
+# What a tool may fail with and the model can do something about; any other error is the agent's.
+_FOR_THE_MODEL: Final = (ToolFailed, NoSuchTool, BadRequest, NotPermitted, LimitHit, DeadlineHit)
+
+
+class AgentFailed(Exception):
+    """Ends the agent: one line on standard error, exit code `code`."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ChatOptions(TypedDict, total=False):
+    """Keyword arguments of every call of the model; see protocol.ChatRequest for ranges and defaults."""
+
+    tool_choice: str
+    json_schema: dict[str, Any]
+    max_tokens: int
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repeat_penalty: float
+    seed: int
+    stop: list[str]
+    logits_hash: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChildExit:
+    """How a child ended: its exit code, and all it wrote to standard output."""
+
+    exit_code: int
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Something said to the agent: a line of standard input (sender None) or a message (0: a person, else a pid)."""
+
+    text: str
+    sender: int | None
+
+
+class Generation:
+    """A reply while it is produced: iterate it for pieces of text; then `reply` is all of it.
+
+    Leaving the loop early, or cancelling it, cancels the generation in the kernel.
+    """
+
+    def __init__(self, events: AsyncIterator[tuple[str, Any]]) -> None:
+        self._events = events
+        self._reply: ChatReply | None = None
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for kind, data in self._events:
+            if kind == "delta":
+                yield data["text"]
+            else:
+                self._reply = msgspec.convert(data, ChatReply)
+
+    @property
+    def reply(self) -> ChatReply:
+        """The finished reply. Raises RuntimeError before the iteration has ended."""
+        if self._reply is None:
+            raise RuntimeError("the reply is there only after the last piece")
+        return self._reply
+
+
+class Agent:
+    """One running agent: its task, its input and output, the model, tools, other processes."""
+
+    def __init__(
+        self,
+        kernel: AsyncKernelClient,
+        *,
+        pid: int,
+        task: str = "",
+        has_stdin: bool = False,
+        columns: int | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
+        self.pid = Pid(pid)
+        self.task = task
+        self.has_stdin = has_stdin  # somebody feeds standard input; else it is empty
+        self.columns = columns  # width of the client's terminal; None: not a terminal
+        self.stdin = stdio.Stdin()
+        self._kernel = kernel
+        self._defaults = ChatOptions(max_tokens=max_tokens) if max_tokens else ChatOptions()
+        self._specs: dict[str, ToolSpec] | None = None
+        self._turn: asyncio.Task[Any] | None = None
+        self._main = asyncio.current_task()
+
+    # --- input and output
+
+    def write(self, text: str) -> None:
+        """Write to standard output, at once. Raises BrokenPipeError (exit 141) when nobody reads it."""
+        stdio.write(text)
+
+    def note(self, text: str) -> None:
+        """Say something to the person that is not part of the answer: one line on standard error."""
+        stdio.note(text)
+
+    async def input(self) -> str:
+        """The task and, after a blank line, all of standard input; either may be missing."""
+        given = (await self.stdin.read()).strip() if self.has_stdin else ""
+        return "\n\n".join(part for part in (self.task.strip(), given) if part)
+
+    async def listen(self) -> AsyncIterator[Heard]:
+        """Lines of standard input and messages as they come, until standard input ends.
+
+        Without a standard input it goes on until the agent is ended. One message at most is taken out of the
+        mailbox ahead of its turn, and a mailbox read is never cancelled while more is expected, so none is lost.
+        """
+        sources: dict[str, asyncio.Task[Heard | None]] = {}
+        try:
+            while True:
+                if self.has_stdin and "stdin" not in sources:
+                    sources["stdin"] = asyncio.create_task(self._hear_line())
+                if "mail" not in sources:
+                    sources["mail"] = asyncio.create_task(self._hear_mail())
+                await asyncio.wait(sources.values(), return_when=asyncio.FIRST_COMPLETED)
+                for name in [name for name, task in sources.items() if task.done()]:
+                    heard = sources.pop(name).result()
+                    if heard is None:
+                        return
+                    yield heard
+        finally:
+            for task in sources.values():
+                task.cancel()
+
+    async def _hear_line(self) -> Heard | None:
+        line = await self.stdin.readline()
+        return Heard(line.rstrip("\r\n"), None) if line else None
+
+    async def _hear_mail(self) -> Heard:
+        while (mail := await self.recv()) is None:
+            pass
+        return Heard(mail.text, mail.sender)
+
+    # --- interruption
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does: cancel the interruptible work if some is running, else the agent (exit 130)."""
+        work = self._turn or self._main
+        if work is not None:
+            work.cancel()
+
+    async def interruptible(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Await `work`; an interrupt ends it alone, and then the result is None. The agent lives on."""
+        self._turn = turn = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait([turn])
+        finally:
+            self._turn = None
+            turn.cancel()  # only does something when this task itself was cancelled
+        return None if turn.cancelled() else turn.result()
+
+    # --- the model
+
+    async def chat(
+        self, messages: Messages, *, tools: Sequence[ToolSpec] = (), **options: Unpack[ChatOptions]
+    ) -> ChatReply:
+        """Ask the model and wait for its whole reply; with `tools` it may be calls (`run_tools` runs them)."""
+        result = await self._kernel.syscall("llm.chat", self._chat_args(messages, tools, options))
+        return msgspec.convert(result, ChatReply)
+
+    def stream(self, messages: Messages, **options: Unpack[ChatOptions]) -> Generation:
+        """Ask the model and iterate its reply as it is produced."""
+        return Generation(self._kernel.stream("llm.chat", self._chat_args(messages, (), options)))
+
+    async def answer(
+        self, messages: Messages, *, whole_after: int | None = None, **options: Unpack[ChatOptions]
+    ) -> ChatReply:
+        """Ask the model and stream its reply to standard output, ending with a newline.
+
+        With `whole_after`, text beyond so many characters is written a sentence at a time, and a last sentence that
+        max_tokens cut off is left out.
+        """
+        generation = self.stream(messages, **options)
+        text, written = "", 0
+        try:
+            async for piece in generation:
+                text = (text + piece).lstrip()
+                end = len(text)
+                if whole_after is not None and end > whole_after:
+                    end = max(written, whole_after, sentence_end(text))
+                self.write(text[written:end])
+                written = end
+            if written < len(text) and generation.reply.finish_reason != "length":
+                self.write(text[written:])
+        finally:
+            if text and not text[:written].endswith("\n"):
+                self.write("\n")
+        return generation.reply
+
+    async def ask_json(self, messages: Messages, schema: dict[str, Any], **options: Unpack[ChatOptions]) -> Any:
+        """Ask the model for a value that fits the JSON Schema. Raises AgentFailed when max_tokens cut it off."""
+        options["json_schema"] = schema
+        reply = await self.chat(messages, **options)
+        try:
+            return json.loads(reply.text)
+        except ValueError as error:
+            raise AgentFailed(f"the model's reply is not JSON ({reply.finish_reason}): {reply.text[:80]!r}") from error
+
+    def conversation(self, system: str = "", **options: Unpack[ChatOptions]) -> Conversation:
+        """A conversation that remembers its turns; `options` hold for each of them."""
+        return Conversation(self, system, options)
+
+    def _chat_args(self, messages: Messages, tools: Sequence[ToolSpec], options: ChatOptions) -> dict[str, Any]:
+        turns: list[Message] = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
+        merged: ChatOptions = {**self._defaults, **options}
+        return asdict(ChatRequest(turns, list(tools), **merged))
+
+    # --- tools
+
+    async def tool(self, name: str, **arguments: Any) -> Any:
+        """Run a kernel tool. Raises NoSuchTool, ToolFailed."""
+        return await self._kernel.syscall("tool.call", {"name": name, "arguments": arguments})
+
+    async def tool_specs(self) -> dict[str, ToolSpec]:
+        """The kernel's tools by name."""
+        if self._specs is None:
+            listed = msgspec.convert(await self._kernel.syscall("tool.list", {}), list[ToolSpec])
+            self._specs = {spec.name: spec for spec in listed}
+        return self._specs
+
+    async def run_tools(
+        self,
+        messages: list[Message],
+        tools: Sequence[Tool | str],
+        *,
+        rounds: int = 4,
+        **options: Unpack[ChatOptions],
+    ) -> ChatReply:
+        """Let the model call tools until it answers with text, which is the reply.
+
+        Args:
+            messages: the conversation; calls, results and the final text are appended to it.
+            tools: `@tool` functions of this agent, and names of kernel tools.
+            rounds: after so many rounds of calls the model has to answer without tools.
+
+        All calls of one reply run at the same time (the model wrote them without seeing each other's results). A tool
+        that fails gives its error to the model as the result. Raises NoSuchTool for a name the kernel lacks.
+        """
+        local = {tool.name: tool for tool in tools if isinstance(tool, Tool)}
+        specs = [tool.spec for tool in local.values()]
+        for name in tools:
+            if isinstance(name, str):
+                known = await self.tool_specs()
+                if name not in known:
+                    raise NoSuchTool(f"the kernel has no tool {name!r}; it has {', '.join(known)}", name=name)
+                specs.append(known[name])
+        for _ in range(rounds):
+            reply = await self.chat(messages, tools=specs, **options)
+            messages.append(_assistant(reply))
+            if not reply.tool_calls:
+                return reply
+            messages += await asyncio.gather(*(self._run_call(call, local) for call in reply.tool_calls))
+            options.pop("tool_choice", None)  # a forced first call must not be forced again
+        options["tool_choice"] = "none"
+        reply = await self.chat(messages, tools=specs, **options)
+        messages.append(_assistant(reply))
+        return reply
+
+    async def _run_call(self, call: ToolCall, local: dict[str, Tool]) -> Message:
+        try:
+            if call.name in local:
+                content = result_text(await _run_local(local[call.name], call.arguments))
+            else:
+                content = result_text(await self.tool(call.name, **call.arguments))
+        except _FOR_THE_MODEL as error:
+            content = f"error: {error}"
+        return {"role": "tool", "name": call.name, "tool_call_id": call.id, "content": content}
+
+    # --- other processes
+
+    async def spawn(self, agent: str, task: str = "", **options: Any) -> Pid:
+        """Start a child; `options` are the other fields of protocol.RunRequest. Raises NoSuchAgent, LimitHit."""
+        started = await self._kernel.syscall("proc.spawn", {"agent": agent, "task": task, **options})
+        return Pid(started["pid"])
+
+    async def wait(self, pid: int, *, timeout_s: float | None = None) -> ChildExit:
+        """Wait until a child has ended. Raises DeadlineHit after `timeout_s`, NotPermitted for another's child."""
+        result = await self._kernel.syscall("proc.wait", {"pid": pid}, deadline_s=timeout_s)
+        return msgspec.convert(result, ChildExit)
+
+    async def send(self, pid: int, text: str) -> None:
+        """Put a message into a process's mailbox."""
+        await self._kernel.syscall("proc.send", {"pid": pid, "text": text})
+
+    async def recv(self, *, timeout_s: float | None = None) -> Mail | None:
+        """Take the oldest message from the own mailbox, waiting for one; None after `timeout_s`."""
+        mail = await self._kernel.syscall("proc.recv", {"timeout_s": timeout_s})
+        return None if mail is None else msgspec.convert(mail, Mail)
+
+    async def signal(self, pid: int, signal: Signal) -> None:
+        """Signal a descendant. Raises NoSuchProcess, NotPermitted."""
+        await self._kernel.syscall("proc.signal", {"pid": pid, "signal": signal.value})
+
+    async def me(self) -> ProcInfo:
+        """This process's own row of the process table."""
+        return msgspec.convert(await self._kernel.syscall("proc.self", {}), ProcInfo)
+
+
+def sentence_end(text: str) -> int:
+    """Where the last whole sentence of `text` ends; 0: there is none."""
+    ends = [match.end() for match in re.finditer(r"[.!?][\"'”’)]*(?=\s|$)", text)]
+    return ends[-1] if ends else 0
+
+
+class Conversation:
+    """Turns with the model. Where they outgrow the context window the oldest are dropped, and a note says so."""
+
+    def __init__(self, agent: Agent, system: str, options: ChatOptions) -> None:
+        self._agent = agent
+        self._system = [{"role": "system", "content": system}] if system else []
+        self._options = options
+        self.turns: list[Message] = []
+
+    async def say(self, text: str) -> ChatReply:
+        """Say something; the reply is streamed to standard output and remembered.
+
+        An interrupted turn keeps what was said, without a reply. Raises PromptTooLong when `text` alone is too long.
+        """
+        self.turns.append({"role": "user", "content": text})
+        while True:
+            try:
+                reply = await self._agent.answer([*self._system, *self.turns], **self._options)
+            except PromptTooLong:
+                if len(self.turns) == 1:
+                    self.turns.clear()
+                    raise
+                self._forget_oldest()
+                continue
+            self.turns.append(_assistant(reply))
+            return reply
+
+    def _forget_oldest(self) -> None:
+        """Drop the first turn and what followed it, up to the next thing the user said."""
+        later = [i for i, turn in enumerate(self.turns) if turn["role"] == "user" and i > 0]
+        del self.turns[: later[0]]
+        self._agent.note("(the conversation is longer than the model's window: its oldest turn is forgotten)")
+
+
+def _assistant(reply: ChatReply) -> Message:
+    message: Message = {"role": "assistant", "content": reply.text}
+    if reply.tool_calls:
+        message["tool_calls"] = [asdict(call) for call in reply.tool_calls]
+    return message
+
+
+async def _run_local(tool: Tool, arguments: dict[str, Any]) -> Any:
+    try:
+        return await tool.run(arguments)
+    except Exception as error:
+        raise ToolFailed(f"{tool.name}: {type(error).__name__}: {error}") from error

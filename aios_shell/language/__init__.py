@@ -1,0 +1,1 @@
+"""The command language: parse a line, expand its words, run its pipelines."""

@@ -1,0 +1,113 @@
+"""Tables and JSON. A table is Rich's on a terminal and plain aligned text anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from aios_shell.io import Io
+from aios_shell.text import one_line
+
+STATE_STYLES: Final = {
+    "asking": "bold yellow reverse",
+    "running": "green",
+    "ready": "cyan",
+    "waiting": "blue",
+    "suspended": "magenta",
+    "zombie": "red",
+    "exited": "dim",
+}
+
+
+def json(io: Io, value: Any) -> None:
+    """`value` (dataclasses, lists, dicts) as indented JSON."""
+    io.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def table(
+    io: Io, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: frozenset[str] = frozenset()
+) -> None:
+    """Write a table; `right` names the right-aligned columns. Cells are made safe for a terminal here."""
+    cells = [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
+    if io.tty(io.stdout):
+        io.write(_rich(io, columns, cells, right))
+    else:
+        io.write(_plain(columns, cells, right))
+
+
+def facts(io: Io, pairs: Sequence[tuple[str, object]]) -> None:
+    """Names and values, one pair a line."""
+    width = max(len(name) for name, _ in pairs) + 2
+    io.write("".join(f"{name:<{width}}{one_line(str(value))}\n" for name, value in pairs))
+
+
+def _plain(columns: Sequence[str], cells: list[list[str]], right: frozenset[str]) -> str:
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    lines = []
+    for row in (list(columns), *cells):
+        parts = [
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for name, cell, width in zip(columns, row, widths, strict=True)
+        ]
+        lines.append("  ".join(parts).rstrip() + "\n")
+    return "".join(lines)
+
+
+def _rich(io: Io, columns: Sequence[str], cells: list[list[str]], right: frozenset[str]) -> str:
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for index, name in enumerate(columns):
+        last = index == len(columns) - 1
+        drawn.add_column(
+            name,
+            justify="right" if name in right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=1 if last else None,
+            min_width=8 if last else len(name),
+        )
+    for row in cells:
+        drawn.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "") if name == "STATE" else "")
+                        for name, cell in zip(columns, row, strict=True)))  # fmt: skip
+    out = StringIO()
+    Console(
+        file=out,
+        width=io.columns,
+        force_terminal=io.color,
+        color_system="auto" if io.color else None,
+        no_color=not io.color,
+        highlight=False,
+    ).print(drawn)
+    return out.getvalue()
+
+
+def size(num_bytes: float) -> str:
+    """Bytes for a person: 0, 812 B, 3.4 MB."""
+    if not num_bytes:
+        return "0"
+    units = ("B", "kB", "MB", "GB", "TB")
+    power = 0
+    while num_bytes >= 1000 and power < len(units) - 1:
+        num_bytes /= 1000
+        power += 1
+    return f"{num_bytes:.0f} {units[power]}" if power == 0 or num_bytes >= 100 else f"{num_bytes:.1f} {units[power]}"
+
+
+def span(milliseconds: float) -> str:
+    """A duration for a person: 0.4s, 12s, 3m05s, 2h10m."""
+    seconds = milliseconds / 1000
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    if seconds < 60:
+        return f"{seconds:.0f}s"
+    minutes, seconds = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{seconds:02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m"

@@ -1,0 +1,139 @@
+"""What `aios ps` shows: the living from the table and the engine, the dead from the journal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from aios_kernel.clock import Clock
+from aios_kernel.errors import NoSuchProcess
+from aios_kernel.journal import End, Journal, Start
+from aios_kernel.llm import Llm
+from aios_kernel.process import Process, ProcessTable
+from aios_kernel.protocol import ProcInfo, ProcState, Tier
+
+
+class Census:
+    """Answers who there is. Event loop only."""
+
+    def __init__(self, table: ProcessTable, llm: Llm, journal: Journal, clock: Clock) -> None:
+        self._table = table
+        self._llm = llm
+        self._journal = journal
+        self._clock = clock
+
+    async def info(self, pid: int) -> ProcInfo:
+        """One process, living or not. Raises NoSuchProcess."""
+        process = self._table.get(pid)
+        if process is not None and not process.ended:
+            return self._living(process)
+        rows = await self._journal.read("SELECT * FROM procs WHERE pid = ? AND exit_code IS NOT NULL", pid)
+        if not rows:
+            raise NoSuchProcess(f"no process {pid}", pid=pid)
+        return self._ended(rows[0])
+
+    async def infos(self, *, all: bool) -> list[ProcInfo]:
+        """Every living process and zombie by pid; with `all` also those that have exited, of earlier kernels too."""
+        living = [self._living(process) for process in self._table.alive()]  # before the read: none is missed between
+        zombies = [process.pid for process in self._table if process.ended]
+        if not all and not zombies:
+            return living
+        which = "" if all else "AND list_contains(?, pid)"
+        rows = await self._journal.read(
+            f"SELECT * FROM procs WHERE exit_code IS NOT NULL {which}",  # noqa: S608 - our own words
+            *(() if all else (zombies,)),
+        )
+        seen = {info.pid for info in living}
+        return sorted([*living, *(self._ended(row) for row in rows if row["pid"] not in seen)], key=lambda i: i.pid)
+
+    def _living(self, process: Process) -> ProcInfo:
+        usage, spec, now = self._llm.usage(process.pid), self._llm.spec, self._clock.now()
+        in_engine = bool(process.generating) and process.state in (ProcState.READY, ProcState.RUNNING)
+        return ProcInfo(
+            pid=process.pid,
+            ppid=process.ppid,
+            agent=process.request.agent,
+            task=process.request.task,
+            state=process.state,
+            reason=usage.reason if in_engine and usage.reason else process.reason,
+            nice=process.nice,
+            group=process.request.group,
+            model=process.model,
+            tokens_in=process.tokens_in,
+            tokens_out=process.tokens_out,
+            tok_per_s=usage.tok_per_s,
+            ctx_used=usage.ctx_used,
+            ctx_max=spec.window if spec else 0,
+            slot=usage.slot,
+            tier=usage.tier,
+            kv_bytes=usage.kv_bytes,
+            wait_ms=usage.wait_ms,
+            turnaround_ms=(now - process.started_at) * 1000,
+            started_at=process.started_at,
+            ended_at=None,
+            exit_code=None,
+            exact=spec is not None and spec.exact,
+            os_pid=process.os_pid,
+        )
+
+    def _ended(self, row: dict[str, Any]) -> ProcInfo:
+        process = self._table.get(row["pid"])
+        return ProcInfo(
+            pid=row["pid"],
+            ppid=row["ppid"],
+            agent=row["agent"],
+            task=row["task"],
+            state=process.state if process is not None and process.ended else ProcState.EXITED,
+            reason=row["reason"],
+            nice=row["nice"],
+            group=row["group"],
+            model=row["model"],
+            tokens_in=row["tokens_in"],
+            tokens_out=row["tokens_out"],
+            tok_per_s=0.0,
+            ctx_used=row["ctx_used"],
+            ctx_max=row["ctx_max"],
+            slot=None,
+            tier=Tier.NONE,
+            kv_bytes=0,
+            wait_ms=row["wait_ms"],
+            turnaround_ms=(row["ended_at"] - row["started_at"]) * 1000,
+            started_at=row["started_at"],
+            ended_at=row["ended_at"],
+            exit_code=row["exit_code"],
+            exact=row["exact"],
+            os_pid=None,
+        )
+
+    def start_row(self, process: Process) -> Start:
+        request = process.request
+        return Start(
+            pid=process.pid,
+            boot=self._journal.boot,
+            ppid=process.ppid,
+            agent=request.agent,
+            task=request.task,
+            nice=request.nice,
+            group=request.group,
+            model=process.model,
+            request=msgspec.json.encode(request).decode(),
+            started_at=process.started_at,
+        )
+
+    def end_row(self, process: Process, code: int, reason: str, at: float) -> End:
+        """What the journal keeps of a process: read from the engine now, before its context is released."""
+        last = self._living(process)
+        return End(
+            pid=process.pid,
+            exit_code=code,
+            reason=reason,
+            nice=last.nice,
+            tokens_in=last.tokens_in,
+            tokens_out=last.tokens_out,
+            ctx_used=last.ctx_used,
+            ctx_max=last.ctx_max,
+            wait_ms=last.wait_ms,
+            exact=last.exact,
+            ended_at=at,
+        )

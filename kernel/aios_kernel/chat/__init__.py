@@ -1,0 +1,5 @@
+"""From messages to tokens and back: templates, tools, JSON, and the manager behind llm.chat."""
+
+from aios_kernel.chat.manager import ChatManager
+
+__all__ = ["ChatManager"]

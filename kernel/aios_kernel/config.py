@@ -1,0 +1,118 @@
+"""config.toml, as one frozen dataclass. A wrong key or value is an error that names file, line and what is accepted."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from aios_kernel.core import EngineConfig
+from aios_kernel.errors import BadConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the user chose; absent keys have their defaults."""
+
+    model: str | None = None  # reference, as `aios model ls` shows it; None: the embedded model
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+
+# section -> key -> (type, field of EngineConfig or "model")
+_KEYS: Final[dict[str, dict[str, tuple[type, str]]]] = {
+    "model": {
+        "ref": (str, "model"),
+        "slots": (int, "slots"),
+        "window": (int, "window"),
+        "threads": (int, "threads"),
+    },
+    "sched": {"policy": (str, "policy"), "quantum": (int, "quantum")},
+    "context": {"ram_bytes": (int, "ram_bytes")},
+}
+_TYPE_NAMES: Final = {str: "a text in quotes", int: "a whole number"}
+
+
+def load(path: Path, policies: tuple[str, ...]) -> Config:
+    """Read config.toml; a file that is not there means all defaults.
+
+    Args:
+        policies: accepted values of sched.policy.
+
+    Raises:
+        BadConfig: one line with file, line number and what is accepted.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except FileNotFoundError:
+        return Config()
+    except tomllib.TOMLDecodeError as error:  # says "(at line L, column C)" itself
+        raise BadConfig(f"{path}: {error}", file=str(path)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path}: cannot be read: {error}", file=str(path)) from error
+    return _Checker(path, text, policies).check(table)
+
+
+class _Checker:
+    def __init__(self, path: Path, text: str, policies: tuple[str, ...]) -> None:
+        self._path, self._text, self._policies = path, text, policies
+
+    def check(self, table: dict[str, Any]) -> Config:
+        values: dict[str, Any] = {}
+        for section, body in table.items():
+            if section not in _KEYS:
+                raise self._error(section, "", _unknown("section", section, _KEYS))
+            if not isinstance(body, dict):
+                raise self._error(section, "", f"{section} is a section: write [{section}]")
+            for key, value in body.items():
+                if key not in _KEYS[section]:
+                    raise self._error(section, key, _unknown("key", key, _KEYS[section]))
+                kind, target = _KEYS[section][key]
+                if type(value) is not kind:
+                    raise self._error(section, key, f"{key} = {value!r}: must be {_TYPE_NAMES[kind]}")
+                values[target] = value
+        policy = values.get("policy")
+        if policy is not None and policy not in self._policies:
+            raise self._error("sched", "policy", f"policy = {policy!r}: must be one of {', '.join(self._policies)}")
+        model = values.pop("model", None)
+        try:
+            return Config(model, EngineConfig(**values))
+        except BadConfig as error:
+            key = str(error.data.get("key", ""))
+            section = next((name for name, keys in _KEYS.items() if key in keys), "")
+            raise self._error(section, key, error.message) from error
+
+    def _error(self, section: str, key: str, message: str) -> BadConfig:
+        line = line_of(self._text, section, key)
+        where = f"{self._path}:{line}" if line else str(self._path)
+        return BadConfig(f"{where}: {message}", file=str(self._path), line=line, section=section, key=key)
+
+
+def _unknown(what: str, name: str, accepted: dict[str, Any]) -> str:
+    near = difflib.get_close_matches(name, accepted, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown {what} {name!r}{hint} (accepted: {', '.join(accepted)})"
+
+
+def line_of(text: str, section: str, key: str) -> int | None:
+    """Line number, from 1, of `key` in [section] (or of the section itself when key is ""), None when not found.
+
+    tomllib keeps no positions. The forms of plain configuration files are known: a key below its header, a dotted key,
+    an inline table.
+    """
+    bare = r"[\"']?{}[\"']?".format
+    header = re.compile(rf"\s*\[\s*{bare(re.escape(section))}\s*\]")
+    own = re.compile(rf"\s*{bare(re.escape(key))}\s*=")
+    dotted = re.compile(rf"\s*{bare(re.escape(section))}\s*(\.\s*{bare(re.escape(key))}\s*=|=.*\b{re.escape(key)}\b)")
+    current = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.match(r"\s*\[", line):
+            current = header.match(line) is not None
+        if (not key and (current or re.match(rf"\s*{bare(re.escape(section))}\s*[.=]", line))) or (
+            key and ((current and own.match(line)) or dotted.match(line))
+        ):
+            return number
+    return None

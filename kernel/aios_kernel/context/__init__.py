@@ -1,0 +1,1 @@
+"""Contexts: what each process has said to the model, and where the KV state of it is."""

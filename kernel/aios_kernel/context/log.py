@@ -1,0 +1,96 @@
+"""The token log: a context's tokens and the calls that fed them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aios_kernel.core import MIN_CHUNK
+
+
+class TokenLog:
+    """Tokens of one sequence in feeding order, cut into pieces; each piece is one call's share of the sequence.
+
+    A piece of one token is fed by a batched decode, a longer one by a prefill call of its own. The same pieces fed
+    again give the same bits, so a lost KV state is rebuilt by feeding the log from its start. `fed` counts the
+    pieces whose KV exists; the rest waits to be fed.
+    """
+
+    __slots__ = ("_ends", "fed", "tokens")
+
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+        self._ends: list[int] = []  # position after each piece
+        self.fed = 0
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def fed_tokens(self) -> int:
+        return self._ends[self.fed - 1] if self.fed else 0
+
+    @property
+    def pending(self) -> int:
+        """Tokens not yet fed."""
+        return len(self.tokens) - self.fed_tokens
+
+    def next_piece(self) -> tuple[int, list[int]]:
+        """(start position, tokens) of the first piece not yet fed; the tokens are empty when all is fed."""
+        if self.fed == len(self._ends):
+            return len(self.tokens), []
+        start = self.fed_tokens
+        return start, self.tokens[start : self._ends[self.fed]]
+
+    @property
+    def next_size(self) -> int:
+        return self._ends[self.fed] - self.fed_tokens if self.fed < len(self._ends) else 0
+
+    def append(self, token: int) -> None:
+        """Add a generated token: a piece of its own."""
+        self.tokens.append(token)
+        self._ends.append(len(self.tokens))
+
+    def begin(self, prompt: Sequence[int], chunk: int) -> int:
+        """Make `prompt` the log: keep the pieces it shares, cut the rest of it into prefill pieces.
+
+        At least its last piece is fed again, as the first token is chosen from its logits. Only whole pieces are
+        kept: half of one could not be rebuilt with the same bits.
+
+        Returns: tokens kept that are fed already. The caller cuts the KV state there.
+        """
+        keep = self._shared(prompt)
+        start = self._ends[keep - 1] if keep else 0
+        del self._ends[keep:]
+        self.fed = min(self.fed, keep)
+        self.tokens[start:] = prompt[start:]
+        for size in cut(len(prompt) - start, chunk):
+            start += size
+            self._ends.append(start)
+        return self.fed_tokens
+
+    def drop_pending(self) -> None:
+        """Forget what is not fed: the generation that wanted it has ended."""
+        del self._ends[self.fed :]
+        del self.tokens[self.fed_tokens :]
+
+    def _shared(self, prompt: Sequence[int]) -> int:
+        """Number of leading pieces that `prompt` starts with, at least one token of it left over."""
+        start = 0
+        for index, end in enumerate(self._ends):
+            if end >= len(prompt) or tuple(self.tokens[start:end]) != tuple(prompt[start:end]):
+                return index
+            start = end
+        return len(self._ends)
+
+
+def cut(length: int, chunk: int) -> list[int]:
+    """Sizes of the prefill pieces of a span, from its length alone: never from what else runs.
+
+    Full chunks, then the tail. A tail below MIN_CHUNK borrows from the chunk before it, since kernels for few rows
+    differ; a whole span below MIN_CHUNK is one piece.
+    """
+    full, tail = divmod(length, chunk)
+    sizes = [chunk] * full + ([tail] if tail else [])
+    if full and 0 < tail < MIN_CHUNK:
+        sizes[-2:] = [chunk + tail - MIN_CHUNK, MIN_CHUNK]
+    return sizes

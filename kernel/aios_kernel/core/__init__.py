@@ -1,0 +1,188 @@
+"""What the kernel needs from a language model runtime: the `Core` protocol and the facts around it.
+
+A core holds `num_slots` sequences, each a token history with its KV cache, and does what the owner thread asks.
+It decides nothing. `llama.LlamaCore` is the real one, `aios_kernel.testing.ScriptedCore` the scripted one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aios_kernel.errors import BadConfig
+
+Logits = NDArray[np.float32]
+KvBytes = NDArray[np.uint8]
+
+MIN_CHUNK = 8  # tokens; llama.cpp's CPU kernels change with the number of rows below 7 (measured)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """What an engine runs with. Checked here, so that a bad value is named before a model is loaded."""
+
+    slots: int = 8  # sequences with KV in the context at once
+    window: int = 4096  # tokens a sequence may hold
+    threads: int = 0  # 0: the governor decides, up to the cores
+    policy: str = "rr"
+    quantum: int = 32  # tokens a process may produce before it yields to one that waits
+    chunk: int = 32  # tokens of one prefill call: 264, 277 and 276 tokens/s at 16, 32 and 64 (2 cores, AVX2)
+    ram_bytes: int = 2 << 30  # snapshots kept in memory; beyond, the oldest are dropped and recomputed at need
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "slots": (1, 256),
+            "window": (2 * MIN_CHUNK, 1 << 20),
+            "threads": (0, 512),
+            "quantum": (1, 1 << 20),
+            "chunk": (2 * MIN_CHUNK, 2048),
+            "ram_bytes": (0, 1 << 50),
+        }
+        for key, (low, high) in bounds.items():
+            value = getattr(self, key)
+            if not low <= value <= high:
+                raise BadConfig(f"{key} = {value}: must be {low} to {high}", key=key, low=low, high=high)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Facts of a loaded model, fixed while it is loaded."""
+
+    name: str
+    path: str
+    n_vocab: int
+    n_ctx_train: int
+    window: int  # tokens per sequence
+    num_slots: int
+    exact: bool  # tokens are bit-identical alone, batched, preempted and restored
+    exact_reason: str  # what proved it, or which check failed
+    model_hash: str
+    build_key: str  # runtime, CPU features and settings that a KV snapshot depends on
+    kv_bytes_per_token: int
+    chat_template: str | None  # Jinja, as the GGUF has it
+    bos: str
+    eos: str
+    add_bos: bool  # the tokenizer wants `bos` before every text
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How a token is chosen from logits. temperature 0: the most likely one."""
+
+    temperature: float = 0.0
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0  # 1: off
+    seed: int = 0
+
+
+class CoreError(Exception):
+    """A runtime call failed. The owner thread translates it to a KernelError, with pid and slot."""
+
+
+class NoKvSlot(CoreError):
+    """Nothing was written: the sequences have no room for the batch."""
+
+
+class DecodeAborted(CoreError):
+    """`abort` was heard. Part may have been written: trim the batch's sequences first."""
+
+
+class DecodeFailed(CoreError):
+    """The runtime refused the batch or broke while it ran: `rebuild` before the next call."""
+
+
+class RestoreFailed(CoreError):
+    """The runtime did not take the state; its cells may be corrupt: `rebuild` before the next call."""
+
+
+class Sampler(Protocol):
+    """Chooses tokens for one generation. Its state (random numbers, penalties, grammar) advances with each."""
+
+    def sample(self, row: Logits) -> int:
+        """Choose from logits (n_vocab,) and accept the choice.
+
+        Raises:
+            CoreError: no token is possible (the grammar is stuck, or the logits are not numbers).
+        """
+        ...
+
+    def clone(self) -> Self:
+        """An equal, independent sampler."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Core(Protocol):
+    """A model runtime. Owner thread only, except `tokenize` and `abort`, which any thread may call."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Token ids of `text`, no bos added. special: markers such as <|im_end|> become their one token."""
+        ...
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of one token; may end inside a UTF-8 character. Control tokens: empty."""
+        ...
+
+    def is_eog(self, token: int) -> bool:
+        """True when the token ends a generation."""
+        ...
+
+    def sampler(self, params: SamplingParams, grammar: str | None) -> Sampler:
+        """A new sampler. Raises BadRequest when the GBNF grammar does not compile."""
+        ...
+
+    def prefill(self, seq: int, tokens: Sequence[int], start: int) -> Logits:
+        """Feed known tokens of one sequence in one call, at positions from `start`.
+
+        Returns: the last token's logits, float32 (n_vocab,), valid until the next call.
+        Raises: NoKvSlot, DecodeAborted, DecodeFailed.
+        """
+        ...
+
+    def decode(self, seqs: Sequence[int], tokens: Sequence[int], positions: Sequence[int]) -> Logits:
+        """Feed one token of each sequence in one call.
+
+        Returns: float32 (len(seqs), n_vocab), valid until the next call.
+        Raises: NoKvSlot, DecodeAborted, DecodeFailed.
+        """
+        ...
+
+    def save(self, seq: int) -> KvBytes:
+        """The KV state of a sequence."""
+        ...
+
+    def restore(self, seq: int, data: KvBytes) -> None:
+        """Replace a sequence's KV state by one that `save` gave. Raises RestoreFailed."""
+        ...
+
+    def trim(self, seq: int, length: int) -> None:
+        """Forget every token of a sequence from position `length` on; 0 empties it."""
+        ...
+
+    def set_threads(self, num_threads: int) -> None: ...
+
+    def abort(self) -> None:
+        """Make the call that runs now, if any, raise DecodeAborted."""
+        ...
+
+    def rebuild(self) -> None:
+        """Start over with an empty context: every sequence is empty afterwards."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def available_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

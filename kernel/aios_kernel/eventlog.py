@@ -1,0 +1,100 @@
+"""A process's events: appended durably, replayed from the journal and followed live without gap or duplicate."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from aios_kernel.clock import Clock
+from aios_kernel.journal import EventRow, Journal
+from aios_kernel.protocol import Event, EventKind, Pid
+
+TAIL_LENGTH: Final = 256  # newest events kept in memory, so that followers seldom read the journal
+PAGE: Final = 500  # events of one journal read
+
+_BINARY: Final = frozenset({EventKind.STDOUT, EventKind.STDERR})
+
+
+class EventLog:
+    """The events of one living process.
+
+    An event is shown to followers only once it is durable, and events become durable in their order: so what a
+    follower has seen is always a prefix, and the next one is found by number, in the tail or in the journal.
+    """
+
+    def __init__(self, pid: Pid, journal: Journal, clock: Clock) -> None:
+        self._pid = pid
+        self._journal = journal
+        self._clock = clock
+        self._next_seq = 0
+        self._tail: deque[Event] = deque(maxlen=TAIL_LENGTH)
+        self._changed = asyncio.Event()
+        self.ended = False
+
+    async def append(self, kind: EventKind, data: bytes) -> None:
+        """Add an event; returns when it is durable. Raises InternalError when the journal cannot be written."""
+        await self.append_nowait(kind, data)
+
+    def append_nowait(self, kind: EventKind, data: bytes) -> asyncio.Future[None]:
+        """Add an event without waiting; the order of these calls is the order of events."""
+        row = EventRow(self._pid, self._next_seq, kind.value, data, self._clock.now())
+        self._next_seq += 1
+        durable = self._journal.append(row)
+        durable.add_done_callback(lambda future: self._publish(row, future))
+        return durable
+
+    def _publish(self, row: EventRow, durable: asyncio.Future[None]) -> None:
+        if not durable.cancelled() and durable.exception() is None:
+            self._tail.append(event_of_row(row.pid, row.seq, row.created_at, row.kind, row.data))
+        self.ended = self.ended or row.kind == EventKind.EXIT  # even when unwritable: followers must end
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def follow(self, after: int) -> AsyncIterator[list[Event]]:
+        """Pages of events with seq > `after`, until the EXIT event."""
+        while True:
+            changed, ended = self._changed, self.ended
+            if self._tail and self._tail[-1].seq > after:
+                if self._tail[0].seq <= after + 1:
+                    page = [event for event in self._tail if event.seq > after]
+                else:
+                    page = await read_page(self._journal, self._pid, after)
+                if page:
+                    after = page[-1].seq
+                    yield page
+                    continue
+            if ended:
+                return
+            await changed.wait()
+
+
+async def replay(journal: Journal, pid: int, after: int) -> AsyncIterator[list[Event]]:
+    """Pages of a process's durable events with seq > `after`."""
+    while page := await read_page(journal, pid, after):
+        after = page[-1].seq
+        yield page
+
+
+async def read_page(journal: Journal, pid: int, after: int) -> list[Event]:
+    rows: list[dict[str, Any]] = await journal.read(
+        "SELECT seq, created_at, kind, data FROM events WHERE pid = ? AND seq > ? ORDER BY seq LIMIT ?",
+        pid,
+        after,
+        PAGE,
+    )
+    return [event_of_row(pid, row["seq"], row["created_at"], row["kind"], row["data"]) for row in rows]
+
+
+def event_of_row(pid: int, seq: int, at: float, kind: str, data: bytes) -> Event:
+    known = EventKind(kind)
+    text = base64.b64encode(data).decode("ascii") if known in _BINARY else data.decode(errors="replace")
+    return Event(pid, seq, at, known, text)
+
+
+async def output_of(journal: Journal, pid: int) -> str:
+    """All that a process wrote to standard output, as text."""
+    rows = await journal.read("SELECT data FROM events WHERE pid = ? AND kind = 'stdout' ORDER BY seq", pid)
+    return b"".join(row["data"] for row in rows).decode(errors="replace")

@@ -1,0 +1,232 @@
+"""The agent host: a preloaded fork server, a child of the daemon, that starts agents as OS processes.
+
+The daemon and the host speak over a SOCK_SEQPACKET socketpair, one JSON object a packet; an agent's standard streams
+travel as file descriptors. When the daemon dies the host sees end of file and kills its agents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from aios_kernel.errors import BadRequest, HostFailed, KernelError, NoSuchAgent
+from aios_kernel.pipes import until_ready
+from aios_kernel.protocol import AgentInfo, Pid
+
+log = logging.getLogger(__name__)
+
+MODULE: Final = "aios_agents.host"  # started by name: the kernel imports nothing of the agents' room
+MAX_PACKET_BYTES: Final = 65_536
+ANSWER_S: Final = 20.0  # the first answer includes the host's start on a busy machine
+END_S: Final = 3.0
+
+T = TypeVar("T")
+
+_ERRORS: Final[dict[str, type[KernelError]]] = {"ENOENT": NoSuchAgent, "ECHILD": HostFailed}
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnOrder:
+    """What the host needs to start one agent."""
+
+    pid: Pid
+    agent: str
+    task: str
+    token: str
+    socket: str
+    cwd: str | None
+    columns: int | None
+    stdin: bool
+
+
+class Host:
+    """The agent host, started when it is first needed and again after it has died.
+
+    Args:
+        agents: the folder with the user's agents.
+        umask: the user's own, for the files that agents write.
+    """
+
+    def __init__(self, agents: Path, umask: int) -> None:
+        self._agents = agents
+        self._umask = umask
+        self._on_exit: Callable[[Pid, int], None] | None = None
+        self._on_lost: Callable[[], None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._socket: socket.socket | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._spawning: dict[Pid, asyncio.Future[int]] = {}
+        self._listing: deque[asyncio.Future[list[AgentInfo]]] = deque()  # the host answers in order
+        self._starting = asyncio.Lock()
+        self._closing = False
+
+    def listen(self, on_exit: Callable[[Pid, int], None], on_lost: Callable[[], None]) -> None:
+        """Before `start`: `on_exit` hears an agent's pid and wait status (its exit code, or -signal), `on_lost` that
+        the host has died and took its agents with it."""
+        self._on_exit, self._on_lost = on_exit, on_lost
+
+    async def start(self) -> None:
+        """Start the host unless it runs. Raises HostFailed."""
+        async with self._starting:
+            if self._socket is not None:
+                return
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                options = ["--fd", str(theirs.fileno()), "--agents", str(self._agents)]
+                try:
+                    self._process = await asyncio.create_subprocess_exec(
+                        sys.executable,
+                        "-P",
+                        "-m",
+                        MODULE,
+                        *options,
+                        pass_fds=[theirs.fileno()],
+                        stdin=asyncio.subprocess.DEVNULL,
+                        stdout=sys.stderr.fileno(),
+                        start_new_session=True,  # a terminal's Ctrl-C on a foreground kernel is not for the host
+                        umask=self._umask,
+                    )
+                except OSError as error:
+                    ours.close()
+                    raise HostFailed(f"the agent host cannot be started: {error}") from error
+            ours.setblocking(False)
+            self._socket = ours
+            self._reader = asyncio.create_task(self._read(ours, self._process))
+
+    async def agents(self) -> list[AgentInfo]:
+        """Every installed agent. Raises HostFailed."""
+        await self.start()
+        future: asyncio.Future[list[AgentInfo]] = asyncio.get_running_loop().create_future()
+        self._listing.append(future)
+        await self._send({"op": "agents"})
+        return await _answer(future)
+
+    async def spawn(self, order: SpawnOrder, fds: Sequence[int]) -> int:
+        """Start an agent with `fds` as its standard streams. Returns its OS pid.
+
+        Raises:
+            NoSuchAgent: no agent has this name.
+            BadRequest: the task does not fit into one packet.
+            HostFailed: the host could not start it.
+        """
+        await self.start()
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._spawning[order.pid] = future
+        try:
+            await self._send({"op": "spawn", **asdict(order)}, fds)
+            return await _answer(future)
+        finally:
+            self._spawning.pop(order.pid, None)
+
+    async def close(self) -> None:
+        """End the host; it kills what agents it still has."""
+        self._closing = True
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        if self._socket is not None:  # the reader had not begun
+            self._socket.close()
+            self._socket = None
+        if self._process is not None:
+            await _reap(self._process)
+
+    # --- transport
+
+    async def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        packet = msgspec.json.encode(message)
+        if len(packet) > MAX_PACKET_BYTES:
+            raise BadRequest(f"the task is too long ({len(packet)} bytes): give long input on standard input")
+        while self._socket is not None:
+            try:
+                socket.send_fds(self._socket, [packet], list(fds))
+                return
+            except BlockingIOError:
+                await until_ready(self._socket.fileno(), writing=True)
+            except OSError as error:
+                raise HostFailed(f"the agent host does not answer: {error}") from error
+        raise HostFailed("the agent host has died")
+
+    async def _read(self, sock: socket.socket, process: asyncio.subprocess.Process) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while packet := await loop.sock_recv(sock, MAX_PACKET_BYTES):
+                try:
+                    self._handle(msgspec.json.decode(packet))
+                except Exception:  # one bad packet must not end the conversation
+                    log.exception("the agent host sent what is not understood: %r", packet[:200])
+        except OSError as error:
+            log.error("agent host: %s", error)
+        finally:
+            self._socket = None
+            sock.close()
+            self._fail_waiters()
+        if not self._closing:
+            await _reap(process)
+            log.error("the agent host died (status %s); its agents are ended", process.returncode)
+            if self._on_lost is not None:
+                self._on_lost()
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        match message["op"]:
+            case "agents":
+                agents = msgspec.convert(message["agents"], list[AgentInfo])
+                listing = self._listing.popleft()
+                if not listing.done():
+                    listing.set_result(agents)
+            case "spawned":
+                self._spawned(Pid(message["pid"]), int(message["os_pid"]))
+            case "failed":
+                waiter = self._spawning.get(message["pid"])
+                if waiter is not None and not waiter.done():
+                    waiter.set_exception(_ERRORS.get(message["errno"], HostFailed)(message["message"]))
+            case "exited" if self._on_exit is not None:
+                self._on_exit(Pid(message["pid"]), int(message["status"]))
+            case other:
+                raise ValueError(f"unknown op {other!r}")
+
+    def _spawned(self, pid: Pid, os_pid: int) -> None:
+        waiter = self._spawning.get(pid)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(os_pid)
+            return
+        log.error("agent %d (OS pid %d) started after its caller had given up: killed", pid, os_pid)
+        with contextlib.suppress(ProcessLookupError):  # ended just now
+            os.kill(os_pid, signal.SIGKILL)
+
+    def _fail_waiters(self) -> None:
+        waiting: list[asyncio.Future[Any]] = [*self._spawning.values(), *self._listing]
+        self._listing.clear()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(HostFailed("the agent host died; the kernel's log has its last words"))
+
+
+async def _answer(future: asyncio.Future[T]) -> T:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            return await future
+    except TimeoutError as error:
+        raise HostFailed(f"the agent host did not answer in {ANSWER_S:g} s") from error
+
+
+async def _reap(process: asyncio.subprocess.Process) -> None:
+    """Wait for a host whose socket is closed; one that lingers is killed."""
+    try:
+        async with asyncio.timeout(END_S):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):  # ended just now
+            os.kill(process.pid, signal.SIGKILL)
+        await process.wait()

@@ -1,0 +1,306 @@
+"""The journal: what happened, in rows that are only ever added, in one DuckDB file that one kernel opens.
+
+Each table is a dataclass below, a column a field. One writer thread commits whatever has queued up as one transaction
+(group commit: a commit costs about 1 ms, with one row or hundreds) and then resolves what `append` returned. Reads run
+in worker threads on cursors, so neither ever holds the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import queue
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import duckdb
+
+from aios_kernel.errors import InternalError
+
+log = logging.getLogger(__name__)
+
+# The journal's working memory: its rows are small and read in pages. Threads: the cores are the model's.
+_SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {"memory_limit": "256MB", "threads": 1}
+_MAX_BATCH: Final = 2_000  # rows of one transaction: bounds how long the first waits for the last
+_NUM_READERS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    boot: int
+    kernel_pid: int
+    version: str
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A process began. `request` is the RunRequest as JSON."""
+
+    pid: int
+    boot: int
+    ppid: int
+    agent: str
+    task: str
+    nice: int
+    group: str
+    model: str
+    request: str
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    pid: int
+    exit_code: int
+    reason: str
+    nice: int
+    tokens_in: int
+    tokens_out: int
+    ctx_used: int
+    ctx_max: int
+    wait_ms: float
+    exact: bool
+    ended_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A syscall's intent, durable before it runs. `num` counts from 0 per process; `args` is JSON."""
+
+    pid: int
+    num: int
+    name: str
+    args: str
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a syscall ended: `result` or `error`, each JSON."""
+
+    pid: int
+    num: int
+    result: str | None
+    error: str | None
+    finished_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event of a process's life; `data` is what the agent wrote, or UTF-8 text."""
+
+    pid: int
+    seq: int
+    kind: str
+    data: bytes
+    created_at: float
+
+
+Record = Boot | Start | End | Call | Result | EventRow
+
+_TABLES: Final[dict[type[Record], str]] = {
+    Boot: "boots",
+    Start: "starts",
+    End: "ends",
+    Call: "calls",
+    Result: "results",
+    EventRow: "events",
+}
+_SQL_TYPES: Final = {"int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bytes": "BLOB", "bool": "BOOLEAN"}
+_VIEWS: Final = """
+CREATE OR REPLACE VIEW syscalls AS
+    SELECT c.pid, c.num, c.name, c.args, r.result, r.error, c.started_at, r.finished_at
+    FROM calls c LEFT JOIN results r ON r.pid = c.pid AND r.num = c.num;
+CREATE OR REPLACE VIEW procs AS
+    SELECT s.* EXCLUDE (nice), coalesce(e.nice, s.nice) AS nice, e.* EXCLUDE (pid, nice)
+    FROM starts s LEFT JOIN ends e ON e.pid = s.pid;
+"""
+# Processes of a kernel that died: they died with it. 137 = 128 + SIGKILL, as their host did it.
+_CLOSE_UNFINISHED: Final = """
+BEGIN;
+INSERT INTO events
+    SELECT s.pid, coalesce(max(e.seq) + 1, 0), 'exit', '137'::BLOB, $now
+    FROM starts s LEFT JOIN events e ON e.pid = s.pid WHERE s.pid NOT IN (SELECT pid FROM ends) GROUP BY s.pid;
+INSERT INTO ends
+    SELECT pid, 137, 'kernel died', nice, 0, 0, 0, 0, 0, false, $now
+    FROM starts WHERE pid NOT IN (SELECT pid FROM ends);
+COMMIT;
+"""
+
+
+def _columns(kind: type[Record]) -> dict[str, str]:
+    return {f.name: _SQL_TYPES[str(f.type).removesuffix(" | None")] for f in dataclasses.fields(kind)}
+
+
+def _insert_sql(kind: type[Record]) -> str:
+    lists = ", ".join(f"unnest(?::{sql_type}[])" for sql_type in _columns(kind).values())
+    return f"INSERT INTO {_TABLES[kind]} SELECT {lists}"
+
+
+_INSERTS: Final = {kind: _insert_sql(kind) for kind in _TABLES}
+
+
+class Journal:
+    """The open journal. `open` it on one thread, use it from one event loop, `close` it last.
+
+    Attributes:
+        boot: number of this kernel's run, from 1.
+        last_pid: the highest pid ever given out.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, boot: int, last_pid: int) -> None:
+        self.boot = boot
+        self.last_pid = last_pid
+        self._connection = connection
+        self._queue: queue.SimpleQueue[tuple[Record, asyncio.Future[None]] | None] = queue.SimpleQueue()
+        self._readers = ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="journal-read")
+        self._cursors = connection.cursor()  # the readers' own: never in the writer's transaction
+        self._writer = threading.Thread(target=self._write_loop, name="journal", daemon=True)
+        self._closed = False
+        self._writer.start()
+
+    @classmethod
+    def open(cls, path: Path, *, kernel_pid: int, version: str, now: float) -> Self:
+        """Open or create the journal, and close the rows of processes whose kernel died.
+
+        Raises:
+            InternalError: another program holds the file, it is damaged, or the disk is full; one line says which.
+        """
+        try:
+            connection = duckdb.connect(str(path), config=_SETTINGS)
+            try:
+                return cls(connection, *_prepare(connection, kernel_pid, version, now))
+            except BaseException:
+                connection.close()
+                raise
+        except (duckdb.Error, OSError) as error:
+            why = str(error).strip().splitlines()[0]
+            raise InternalError(f"the journal {path} cannot be used: {why}", path=str(path)) from error
+
+    def append(self, record: Record) -> asyncio.Future[None]:
+        """Queue a row; the future resolves when it is durable.
+
+        Rows become durable in the order of these calls. The future raises InternalError when the disk does not take
+        the row; one that nobody awaits is no complaint, the journal logs the failure itself.
+        """
+        future = asyncio.get_running_loop().create_future()
+        future.add_done_callback(_retrieve)
+        if self._closed:
+            future.set_exception(InternalError("the journal is closed"))
+        else:
+            self._queue.put((record, future))
+        return future
+
+    async def read(self, sql: str, *params: object) -> list[dict[str, Any]]:
+        """Rows of one query, as dicts, over everything durable. Raises InternalError."""
+
+        def query() -> list[dict[str, Any]]:
+            with self._cursors.cursor() as cursor:
+                cursor.execute(sql, params)
+                names = [column[0] for column in cursor.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, query)
+        except duckdb.Error as error:
+            raise InternalError(f"the journal cannot be read: {str(error).splitlines()[0]}") from error
+
+    def close(self) -> None:
+        """Write what is queued, checkpoint and close the file. Blocks; safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        self._writer.join()
+        self._readers.shutdown()
+        self._cursors.close()
+        try:
+            self._connection.close()  # checkpoints
+        except duckdb.Error as error:  # the rows are in the write-ahead log; the next open applies it
+            log.error("the journal was not checkpointed: %s", error)
+
+    # --- writer thread
+
+    def _write_loop(self) -> None:
+        while (item := self._queue.get()) is not None:
+            batch = [item]
+            stop = False
+            while len(batch) < _MAX_BATCH and not stop:
+                try:
+                    more = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    stop = True
+                else:
+                    batch.append(more)
+            self._commit(batch)
+            if stop:
+                return
+
+    def _commit(self, batch: list[tuple[Record, asyncio.Future[None]]]) -> None:
+        error: InternalError | None = None
+        try:
+            self._insert([record for record, _ in batch])
+        except duckdb.Error as cause:
+            error = InternalError(f"the journal cannot be written: {str(cause).splitlines()[0]}")
+            log.error("%s (%d rows lost)", error, len(batch))
+        futures = [future for _, future in batch]
+        try:
+            futures[0].get_loop().call_soon_threadsafe(_resolve, futures, error)
+        except RuntimeError:  # the loop has ended: nobody waits any more
+            log.debug("rows written after the event loop's end")
+
+    def _insert(self, records: list[Record]) -> None:
+        by_kind: dict[type[Record], list[Record]] = {}
+        for record in records:
+            by_kind.setdefault(type(record), []).append(record)
+        self._connection.begin()
+        try:
+            for kind, rows in by_kind.items():
+                names = [f.name for f in dataclasses.fields(kind)]
+                self._connection.execute(_INSERTS[kind], [[getattr(row, name) for row in rows] for name in names])
+            self._connection.commit()
+        except duckdb.Error:
+            try:
+                self._connection.rollback()
+            except duckdb.Error as error:  # a failed commit has rolled back already
+                log.debug("rollback: %s", error)
+            raise
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, kernel_pid: int, version: str, now: float) -> tuple[int, int]:
+    """Create what is missing, close what a dead kernel left open, note this boot. Returns boot number and last pid."""
+    for kind, table in _TABLES.items():
+        columns = ", ".join(f'"{name}" {sql_type}' for name, sql_type in _columns(kind).items())
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
+    connection.execute(_VIEWS)
+    for statement in _CLOSE_UNFINISHED.strip().split(";")[:-1]:
+        connection.execute(statement, {"now": now} if "$now" in statement else None)
+    found = connection.execute(
+        "SELECT (SELECT coalesce(max(boot), 0) + 1 FROM boots), (SELECT coalesce(max(pid), 0) FROM starts)"
+    ).fetchone()
+    assert found is not None
+    boot, last_pid = int(found[0]), int(found[1])
+    connection.execute("INSERT INTO boots VALUES (?, ?, ?, ?)", [boot, kernel_pid, version, now])
+    return boot, last_pid
+
+
+def _resolve(futures: list[asyncio.Future[None]], error: InternalError | None) -> None:
+    for future in futures:
+        if future.done():  # its waiter was cancelled
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+
+def _retrieve(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,55 @@
+"""What the daemon holds for one process while it lives, beside its entry in the process table."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aios_kernel.eventlog import EventLog
+from aios_kernel.pipes import StdPipes
+from aios_kernel.process import Process
+from aios_kernel.protocol import EventKind, Mail, ProcState
+
+MAILBOX_LENGTH: Final = 1_000
+
+
+@dataclass(slots=True, eq=False)
+class Life:
+    """A process's streams, mailbox, tasks and waiters. `move` and `act` keep its event log in step with its state."""
+
+    process: Process
+    log: EventLog
+    token: str
+    pipes: StdPipes | None = None
+    mailbox: asyncio.Queue[Mail] = field(default_factory=lambda: asyncio.Queue(MAILBOX_LENGTH))
+    signals: asyncio.Lock = field(default_factory=asyncio.Lock)  # STOP and CONT take turns
+    spawned: asyncio.Event = field(default_factory=asyncio.Event)  # its OS process exists, or could not be made
+    over: asyncio.Event = field(default_factory=asyncio.Event)  # its end is durable
+    pumps: list[asyncio.Task[None]] = field(default_factory=list)
+    deadline: asyncio.Task[None] | None = None
+    syscalls: set[asyncio.Task[Any]] = field(default_factory=set)
+    waiters: list[tuple[ProcState, asyncio.Future[None]]] = field(default_factory=list)
+    ending: bool = False  # its OS process is gone: nothing moves it but its end
+    verdict: tuple[int, str] | None = None  # exit code and reason that we chose, whatever its OS process returns
+
+    def move(self, state: ProcState, reason: str, at: float) -> None:
+        """Change the state, tell it in the event log, wake those who wait for it."""
+        if not self.process.move(state, reason, at):
+            return
+        if not self.process.ended:  # the EXIT event tells that, and is the last
+            self.log.append_nowait(EventKind.STATE, f"{state} {reason}".encode())
+        ended = self.process.ended
+        for wanted, future in self.waiters:
+            if (ended or wanted is state) and not future.done():
+                future.set_result(None)
+        self.waiters = [(wanted, future) for wanted, future in self.waiters if not future.done()]
+
+    def act(self, num: int, activity: tuple[ProcState, str] | None, at: float) -> None:
+        """Note what the process's syscall `num` does now; None: it is done."""
+        if activity is None:
+            self.process.activities.pop(num, None)
+        elif not self.ending:
+            self.process.activities[num] = activity
+        if not self.ending and self.process.state not in (ProcState.NEW, ProcState.SUSPENDED):
+            self.move(*self.process.live_state(), at)

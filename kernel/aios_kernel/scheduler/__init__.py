@@ -1,0 +1,1 @@
+"""Which generation runs next, and the thread that runs it."""

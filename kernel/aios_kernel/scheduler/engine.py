@@ -1,0 +1,283 @@
+"""The engine: one thread that owns the model's context, and the thread-safe face of it."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any, TypeVar
+
+from aios_kernel.clock import Clock
+from aios_kernel.core import Core, CoreError, EngineConfig, ModelSpec, available_cores
+from aios_kernel.errors import (
+    BadRequest,
+    InternalError,
+    InvalidState,
+    KernelError,
+    KernelStopping,
+    ModelFailed,
+    PromptTooLong,
+)
+from aios_kernel.protocol import Pid, QueueEntry, SchedInfo, SnapshotInfo
+from aios_kernel.scheduler.governor import Governor
+from aios_kernel.scheduler.job import Job
+from aios_kernel.scheduler.loop import StepLoop
+from aios_kernel.scheduler.policies import POLICIES, make_policy
+from aios_kernel.scheduler.request import EngineStats, GenEvent, GenRequest, JobId, Usage, View
+from aios_kernel.scheduler.view import view_of
+
+__all__ = ["Engine", "EngineConfig"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Operation = Callable[[StepLoop], Any]
+
+VIEW_EVERY_S = 0.1  # while nothing but token counts changes
+
+
+class Engine:
+    """Runs generations for many processes over few slots.
+
+    Every method may be called from any thread; none blocks but `close`. Operations take effect between two steps.
+    Events reach `deliver` in the engine's thread, at most one call per step.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Core],
+        config: EngineConfig,
+        *,
+        clock: Clock,
+        deliver: Callable[[list[GenEvent]], None],
+        governor: Governor | None = None,
+    ) -> None:
+        """governor: who says how many threads to use; by default one for this machine and config.
+
+        Raises BadRequest when the config names an unknown policy.
+        """
+        make_policy(config.policy)
+        self._load = load
+        self._config = config
+        self._clock = clock
+        self._deliver = deliver
+        self._governor = governor or Governor.for_machine(config.threads or available_cores())
+        self._inbox: SimpleQueue[tuple[Operation, Future[Any]] | None] = SimpleQueue()
+        self._gate = Lock()  # guards _ended against posts that nobody would answer
+        self._ended: KernelError | None = None
+        self._ids = itertools.count(1)
+        self._core: Core | None = None
+        self._loop: StepLoop | None = None
+        sched = SchedInfo(policy=config.policy, policies=tuple(sorted(POLICIES)), quantum=config.quantum)
+        self._view = View(usage={}, queue=(), snapshots=(), stats=EngineStats(slots=config.slots), sched=sched)
+        self._viewed_at = 0.0
+        self._thread = Thread(target=self._run, name="engine", daemon=True)
+        self.ready: Future[ModelSpec] = Future()
+
+    # --- any thread ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread, which loads the model first. `ready` tells how that went."""
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> None:
+        """End every generation with KernelStopping, free the model and wait for the thread that long."""
+        self._inbox.put(None)
+        if self._core is not None:
+            self._core.abort()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The loaded model. Raises InvalidState while it loads, ModelBroken if it could not be."""
+        return self._loaded().spec
+
+    def tokenize(self, text: str, *, special: bool = True) -> list[int]:
+        """Tokens of `text`, no bos added. special: markers such as <|im_end|> become their one token."""
+        return self._loaded().tokenize(text, special=special)
+
+    def submit(self, request: GenRequest) -> JobId:
+        """Queue a generation; its events follow.
+
+        Raises: BadRequest, PromptTooLong, InvalidState (still loading), ModelBroken, KernelStopping.
+        """
+        window = self.spec.window
+        if not request.prompt:
+            raise BadRequest("the prompt is empty")
+        if request.max_tokens < 1:
+            raise BadRequest(f"max_tokens = {request.max_tokens}: must be at least 1", key="max_tokens")
+        if len(request.prompt) >= window:
+            raise PromptTooLong(
+                f"the prompt has {len(request.prompt)} tokens, the context window {window}",
+                tokens=len(request.prompt),
+                window=window,
+            )
+        with self._gate:
+            if self._ended is not None:
+                raise self._ended
+            job = Job(JobId(next(self._ids)), request, self._clock.monotonic())
+            self._inbox.put((lambda loop: loop.submit(job), Future()))
+        return job.id
+
+    def cancel(self, job: JobId) -> None:
+        """End a generation with finish_reason "cancelled"; nothing happens if it has ended."""
+        self._post(lambda loop: loop.cancel(job))
+
+    def suspend(self, pid: Pid) -> Future[SnapshotInfo | None]:
+        """Stop the process's generations and take its context off its slot. None: it had no KV state."""
+        future = self._post(lambda loop: loop.suspend(pid))
+        self._interrupt(pid)
+        return future
+
+    def resume(self, pid: Pid) -> Future[None]:
+        return self._post(lambda loop: loop.resume(pid))
+
+    def renice(self, pid: Pid, nice: int) -> Future[None]:
+        return self._post(lambda loop: loop.renice(pid, nice))
+
+    def release(self, pid: Pid) -> Future[None]:
+        """The process has ended: cancel what it generates, drop its context."""
+        future = self._post(lambda loop: loop.release(pid))
+        self._interrupt(pid)
+        return future
+
+    def set_policy(self, name: str, quantum: int | None = None) -> Future[None]:
+        """Switch while everything runs. The future raises BadRequest for an unknown name."""
+        return self._post(lambda loop: loop.set_policy(name, quantum))
+
+    def sched(self) -> SchedInfo:
+        return self._view.sched
+
+    def queue(self) -> list[QueueEntry]:
+        return list(self._view.queue)
+
+    def snapshots(self) -> list[SnapshotInfo]:
+        return list(self._view.snapshots)
+
+    def usage(self, pid: Pid) -> Usage:
+        return self._view.usage.get(pid, _UNKNOWN)
+
+    def stats(self) -> EngineStats:
+        return self._view.stats
+
+    def _loaded(self) -> Core:
+        if self._core is None:
+            raise self._ended or InvalidState("the model is still loading")
+        return self._core
+
+    def _post(self, operation: Callable[[StepLoop], T]) -> Future[T]:
+        future: Future[T] = Future()
+        with self._gate:
+            if self._ended is not None:
+                future.set_exception(self._ended)
+            else:
+                self._inbox.put((operation, future))
+        return future
+
+    def _interrupt(self, pid: Pid) -> None:
+        """Do not wait for a prefill that nobody wants any more."""
+        if self._loop is not None and self._loop.prefilling == pid:
+            self._loop.core.abort()
+
+    # --- the engine's thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            core = self._core = self._load()
+            loop = self._loop = StepLoop(core, self._config, self._governor, self._clock)
+        except KernelError as error:
+            self._end(error)
+            self.ready.set_exception(error)
+            return
+        except Exception as error:
+            log.exception("loading the model")
+            failure = InternalError(f"the model cannot be loaded: {error}")
+            self._end(failure)
+            self.ready.set_exception(failure)
+            return
+        self.ready.set_result(core.spec)
+        stopping = KernelStopping("the kernel is stopping")
+        while self._turn(loop):
+            pass
+        self._end(stopping)
+        loop.fail_all(stopping)
+        self._emit(loop)
+        core.close()
+
+    def _turn(self, loop: StepLoop) -> bool:
+        """Operations that wait, then one step if anything can run. False: it is time to end."""
+        answers: list[tuple[Future[Any], Any, Exception | None]] = []
+        going = self._drain(loop, answers)
+        if going and loop.runnable():
+            self._step(loop)
+        self._publish(loop)
+        self._emit(loop)
+        for future, result, error in answers:
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+        return going
+
+    def _drain(self, loop: StepLoop, answers: list[tuple[Future[Any], Any, Exception | None]]) -> bool:
+        """Run operations: at most as many as wait now, so that a flood of them starves nobody; idle: wait for one."""
+        idle = not loop.runnable()
+        for _ in range(max(self._inbox.qsize(), idle)):
+            try:
+                item = self._inbox.get(block=idle)
+            except Empty:
+                return True
+            idle = False
+            if item is None:
+                return False
+            operation, future = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                answers.append((future, operation(loop), None))
+            except Exception as error:
+                if not isinstance(error, KernelError):
+                    log.exception("an engine operation failed")
+                answers.append((future, None, error))
+        return True
+
+    def _step(self, loop: StepLoop) -> None:
+        try:
+            loop.step()
+        except Exception as error:
+            log.exception("an engine step failed")
+            known = isinstance(error, CoreError)
+            loop.fail_all(ModelFailed(str(error)) if known else InternalError(f"engine: {error!r}"))
+            loop.contexts.rebuild()
+
+    def _publish(self, loop: StepLoop) -> None:
+        now = self._clock.monotonic()
+        if loop.changed or now - self._viewed_at >= VIEW_EVERY_S:
+            loop.changed = False
+            self._view = view_of(loop)
+            self._viewed_at = now
+
+    def _emit(self, loop: StepLoop) -> None:
+        if not loop.events:
+            return
+        events, loop.events = loop.events, []
+        try:
+            self._deliver(events)
+        except Exception:
+            log.exception("nobody took %d engine events", len(events))
+
+    def _end(self, error: KernelError) -> None:
+        """From now on every call is answered with `error`; so is what waits in the inbox."""
+        with self._gate:
+            self._ended = error
+            while not self._inbox.empty():
+                item = self._inbox.get()
+                if item is not None and item[1].set_running_or_notify_cancel():
+                    item[1].set_exception(error)
+
+
+_UNKNOWN = Usage()

@@ -1,0 +1,79 @@
+"""How many threads the next step uses: as many as there are cores that nobody else keeps busy.
+
+ggml's threads wait for each other at hundreds of barriers a token. One of them without a core stalls them all, so
+that two threads beside one busy process are slower than one (35 against 75 tokens/s, alone 120).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Self
+
+import psutil
+
+SAMPLE_S: Final = 0.15  # kernel tick counters move in steps of 0.01 s; shorter samples are noise
+YIELD_ABOVE: Final = 0.5  # of a core: break-even of 2 threads against 1, from 120, 75 and 35 tokens/s
+TAKE_BELOW: Final = 0.25  # of a core, in each of QUIET_SAMPLES samples
+QUIET_SAMPLES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """CPU seconds so far: of the whole machine, and of this process."""
+
+    machine_s: float
+    own_s: float
+
+
+class Governor:
+    """Decides from readings of the CPU times; holds no other state than the last ones. Owner thread only."""
+
+    def __init__(self, cores: int, read: Callable[[], CpuTimes], *, machine_cores: int | None = None) -> None:
+        """cores: the most threads to use. machine_cores: those that `read` speaks of, when more."""
+        self.threads = cores
+        self._cores = cores
+        self._machine_cores = max(cores, machine_cores or cores)
+        self._read = read
+        self._last: tuple[float, CpuTimes] | None = None
+        self._quiet = 0
+
+    @classmethod
+    def for_machine(cls, cores: int) -> Self:
+        return cls(cores, read_cpu_times, machine_cores=psutil.cpu_count())
+
+    def update(self, now: float) -> int:
+        """The number of threads for a step that starts at `now` (seconds, monotonic)."""
+        if self._cores == 1:
+            return 1
+        if self._last is None:
+            self._last = now, self._read()
+        elif now - self._last[0] >= SAMPLE_S:
+            times = self._read()
+            then, before = self._last
+            self._last = now, times
+            busy = (times.machine_s - before.machine_s) - (times.own_s - before.own_s)
+            self._decide(max(0.0, busy / (now - then)))
+        return self.threads
+
+    def _decide(self, others: float) -> None:
+        """others: cores that other processes kept busy over the last sample."""
+        free = self._machine_cores - others
+        if free + YIELD_ABOVE < self.threads:
+            self._quiet = 0
+            self.threads = max(1, int(free + YIELD_ABOVE))
+            return
+        target = min(self._cores, int(free + TAKE_BELOW))
+        self._quiet = self._quiet + 1 if target > self.threads else 0
+        if self._quiet >= QUIET_SAMPLES:
+            self._quiet = 0
+            self.threads = target
+
+
+def read_cpu_times() -> CpuTimes:
+    """Stolen time counts as busy: another machine has the core."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # Linux counts these in user and nice
+    return CpuTimes(machine_s=sum(times) - idle - guests, own_s=time.process_time())

@@ -1,0 +1,83 @@
+"""One generation on its way: its sampler, its text, its times."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+
+from aios_kernel.core import Logits, ModelSpec, Sampler
+from aios_kernel.scheduler.request import GenRequest, GenResult, JobId
+from aios_kernel.scheduler.text import TextStream
+
+
+class Finish(StrEnum):
+    STOP = "stop"
+    LENGTH = "length"
+    CANCELLED = "cancelled"
+
+
+class Job:
+    """A generation. Owner thread only; times in seconds of the engine's clock."""
+
+    def __init__(self, job_id: JobId, request: GenRequest, now: float) -> None:
+        self.id = job_id
+        self.request = request
+        self.sampler: Sampler | None = None  # made when the job first runs
+        self.queued = 0  # place in the run queue, see policy.Runnable
+        self.running = False  # it holds a slot in this step
+        self.used = 0
+        self.produced: list[int] = []
+        self.cached = 0
+        self.stream = TextStream(request.stop)
+        self.wait_s = self.prefill_s = self.decode_s = 0.0
+        self._digest = hashlib.blake2b(digest_size=16) if request.logits_hash else None
+        self._waits_since: float | None = now
+
+    def start_waiting(self, now: float) -> None:
+        if self._waits_since is None:
+            self._waits_since = now
+
+    def stop_waiting(self, now: float) -> None:
+        if self._waits_since is not None:
+            self.wait_s += now - self._waits_since
+            self._waits_since = None
+
+    def waited_s(self, now: float) -> float:
+        """Time ready without a slot, up to `now`."""
+        return self.wait_s + (now - self._waits_since if self._waits_since is not None else 0.0)
+
+    def choose(self, row: Logits) -> int:
+        """The next token. Raises CoreError when none is possible."""
+        assert self.sampler is not None
+        if self._digest is not None:
+            self._digest.update(row.tobytes())
+        return self.sampler.sample(row)
+
+    def accept(self, token: int, piece: bytes) -> tuple[str, Finish | None]:
+        """Take a chosen token that does not end the generation: (text to show, why it ends now)."""
+        self.produced.append(token)
+        self.used += 1
+        delta = self.stream.feed(piece)
+        if self.stream.stopped:
+            return delta, Finish.STOP
+        return delta, Finish.LENGTH if len(self.produced) >= self.request.max_tokens else None
+
+    def result(self, reason: Finish, spec: ModelSpec, now: float) -> GenResult:
+        self.stop_waiting(now)
+        return GenResult(
+            text=self.stream.text,
+            tokens=tuple(self.produced),
+            finish_reason=reason.value,
+            tokens_in=len(self.request.prompt),
+            tokens_cached=self.cached,
+            wait_ms=self.wait_s * 1e3,
+            prefill_ms=self.prefill_s * 1e3,
+            decode_ms=self.decode_s * 1e3,
+            exact=spec.exact,
+            logits_hash=self._digest.hexdigest() if self._digest else None,
+        )
+
+    def close(self) -> None:
+        if self.sampler is not None:
+            self.sampler.close()
+            self.sampler = None

@@ -1,0 +1,106 @@
+"""What goes into the engine and what comes out: requests, events, results and views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NewType
+
+from aios_kernel.core import SamplingParams
+from aios_kernel.errors import KernelError
+from aios_kernel.protocol import Pid, QueueEntry, SchedInfo, SnapshotInfo, Tier
+
+JobId = NewType("JobId", int)
+
+GREEDY: Final = SamplingParams()
+
+
+class Phase(StrEnum):
+    """Where a process stands with the engine."""
+
+    IDLE = "idle"  # no generation
+    READY = "ready"  # its generation waits for a slot
+    PREFILLING = "prefilling"
+    DECODING = "decoding"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class GenRequest:
+    """One generation. A process's generations run one after the other, over its one context."""
+
+    pid: Pid
+    prompt: tuple[int, ...]  # the whole context: what is already computed of it is reused
+    params: SamplingParams = GREEDY
+    grammar: str | None = None  # GBNF
+    stop: tuple[str, ...] = ()
+    max_tokens: int = 512
+    nice: int = 0
+    logits_hash: bool = False  # also hash each row of logits that a token was chosen from
+
+
+@dataclass(frozen=True, slots=True)
+class GenResult:
+    """A finished generation. Times are of this generation alone."""
+
+    text: str
+    tokens: tuple[int, ...]  # chosen tokens, a final end-of-generation token left out
+    finish_reason: str  # stop, length, cancelled
+    tokens_in: int
+    tokens_cached: int
+    wait_ms: float
+    prefill_ms: float
+    decode_ms: float
+    exact: bool
+    logits_hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GenEvent:
+    """One thing that happened to a generation. `done` and `error` are each the last event of their job.
+
+    Events without a job (None) tell the phase of a process, e.g. when it is suspended while idle.
+    """
+
+    job: JobId | None
+    pid: Pid
+    text: str = ""
+    phase: Phase | None = None
+    done: GenResult | None = None
+    error: KernelError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What `ps` shows of a process's context and generation."""
+
+    phase: Phase = Phase.IDLE
+    reason: str = "idle"
+    slot: int | None = None
+    tier: Tier = Tier.NONE
+    ctx_used: int = 0
+    kv_bytes: int = 0
+    tok_per_s: float = 0.0
+    wait_ms: float = 0.0  # of all its generations
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    slots: int = 0
+    slots_used: int = 0
+    threads: int = 0
+    tok_per_s: float = 0.0
+    kv_bytes: int = 0  # in slots
+    ram_bytes: int = 0  # snapshots
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The engine as it stood between two steps; any thread may read it."""
+
+    usage: dict[Pid, Usage]
+    queue: tuple[QueueEntry, ...]
+    snapshots: tuple[SnapshotInfo, ...]
+    stats: EngineStats
+    sched: SchedInfo

@@ -1,0 +1,351 @@
+"""Runs agents as processes: starts them, pumps their output, signals them, and sees each one to its recorded end."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+import secrets
+import signal as os_signals
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Final, TypeVar
+
+from aios_kernel import eventlog
+from aios_kernel.census import Census
+from aios_kernel.clock import Clock
+from aios_kernel.control import Control, send
+from aios_kernel.errors import (
+    BadRequest,
+    DeadlineHit,
+    HostFailed,
+    InvalidState,
+    KernelError,
+    KernelStopping,
+    LimitHit,
+    NoSuchAgent,
+    NoSuchProcess,
+    NotAuthenticated,
+    row_of,
+)
+from aios_kernel.eventlog import EventLog
+from aios_kernel.hosting import Host, SpawnOrder
+from aios_kernel.journal import Journal
+from aios_kernel.life import Life
+from aios_kernel.llm import Llm
+from aios_kernel.pipes import OutputPipe, StdPipes
+from aios_kernel.process import Process, ProcessTable
+from aios_kernel.protocol import Event, EventKind, Mail, Pid, ProcInfo, ProcState, RunRequest, Signal
+from aios_kernel.scheduler.request import GenEvent, Phase
+
+log = logging.getLogger(__name__)
+
+S = ProcState
+T = TypeVar("T")
+
+MAX_PROCS: Final = 4_096  # alive at once: a fork bomb ends here, with file descriptors to spare
+DRAIN_S: Final = 2.0  # for output still in the pipes after the exit; longer only a grandchild holds them open
+
+_PHASES: Final = {
+    Phase.READY: (S.READY, "queued"),
+    Phase.PREFILLING: (S.RUNNING, "prefilling"),
+    Phase.DECODING: (S.RUNNING, "decoding"),
+}
+
+
+class Supervisor:
+    """All processes of this kernel. Event loop only."""
+
+    def __init__(self, host: Host, llm: Llm, journal: Journal, clock: Clock, socket_path: str) -> None:
+        self.table = ProcessTable(journal.last_pid)
+        self.census = Census(self.table, llm, journal, clock)
+        self._control = Control(llm, clock)
+        self._host = host
+        self._llm = llm
+        self._journal = journal
+        self._clock = clock
+        self._socket_path = socket_path
+        self._lives: dict[Pid, Life] = {}
+        self._by_token: dict[str, Life] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+        host.listen(self._on_exit, self._on_host_lost)
+        llm.listen(self._on_engine_events)
+
+    # --- starting
+
+    async def run(self, request: RunRequest, parent: Process | None = None) -> Pid:
+        """Start an agent; returns when its OS process runs.
+
+        Raises:
+            BadRequest, NoSuchAgent, LimitHit, InvalidState, HostFailed, KernelStopping
+        """
+        self._check(request)
+        await self._check_agent(request.agent)
+        # Once begun it is carried through: a caller that goes away must not leave half a process.
+        return await asyncio.shield(self._task(self._spawn(request, parent)))
+
+    def _check(self, request: RunRequest) -> None:
+        if self._stopping:
+            raise KernelStopping("the kernel is stopping")
+        check_nice(request.nice)
+        if request.max_tokens is not None and request.max_tokens < 1:
+            raise BadRequest(f"max_tokens = {request.max_tokens}: must be at least 1", key="max_tokens")
+        if request.deadline_s is not None and not request.deadline_s > 0:
+            raise BadRequest(f"deadline_s = {request.deadline_s:g}: must be more than 0", key="deadline_s")
+        if request.policy_class is not None:
+            raise BadRequest(f"policy class {request.policy_class!r}: this kernel has none", key="policy_class")
+        current = self._llm.model.ref if self._llm.model else ""
+        if request.model not in (None, current):
+            raise InvalidState(
+                f"the kernel runs {current or 'no model'}: `aios model use {request.model}` first", model=current
+            )
+        if len(self.table) >= MAX_PROCS:
+            raise LimitHit(f"{MAX_PROCS} processes are alive, which is the most there may be", limit=MAX_PROCS)
+
+    async def _check_agent(self, name: str) -> None:
+        names = [agent.name for agent in await self._host.agents()]
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; see `aios agents ls`"
+            raise NoSuchAgent(f"no agent {name!r}{hint}", agent=name, near=near)
+
+    async def _spawn(self, request: RunRequest, parent: Process | None) -> Pid:
+        now = self._clock.now()
+        model = self._llm.model.ref if self._llm.model else ""
+        process = self.table.add(request, parent=parent, model=model, at=now)
+        life = Life(process, EventLog(process.pid, self._journal, self._clock), secrets.token_urlsafe(24))
+        self._lives[process.pid] = life
+        try:
+            await self._journal.append(self.census.start_row(process))
+            await self._start_os_process(life)
+        except (KernelError, OSError) as error:
+            failure = error if isinstance(error, KernelError) else HostFailed(f"no pipes for the agent: {error}")
+            life.verdict = (row_of(failure).exit, failure.message)
+            life.spawned.set()
+            await self._end(life, 1)
+            self.collect(process.pid)  # the parent learns of it by the error
+            raise failure from error
+        return process.pid
+
+    async def _start_os_process(self, life: Life) -> None:
+        process, request = life.process, life.process.request
+        order = SpawnOrder(
+            pid=process.pid,
+            agent=request.agent,
+            task=request.task,
+            token=life.token,
+            socket=self._socket_path,
+            cwd=request.cwd,
+            columns=request.columns,
+            stdin=request.stdin,
+        )
+        self._by_token[life.token] = life  # its first syscall may come before the host's answer
+        life.pipes = pipes = StdPipes(stdin=request.stdin)
+        with pipes:
+            process.os_pid = await self._host.spawn(order, pipes.agent_fds)
+        life.pumps = [
+            asyncio.create_task(self._pump(life, EventKind.STDOUT, pipes.stdout)),
+            asyncio.create_task(self._pump(life, EventKind.STDERR, pipes.stderr)),
+        ]
+        if request.deadline_s is not None:
+            life.deadline = asyncio.create_task(self._control.keep_deadline(life, request.deadline_s))
+        life.move(*process.live_state(), self._clock.now())
+        life.spawned.set()
+
+    async def _pump(self, life: Life, kind: EventKind, pipe: OutputPipe) -> None:
+        try:
+            await pipe.pump(lambda data: life.log.append(kind, data))
+        except KernelError as error:  # output that cannot be kept is never dropped in silence
+            life.verdict = life.verdict or (1, error.message)
+            send(life, Signal.KILL)
+
+    # --- ending
+
+    def _on_exit(self, pid: Pid, status: int) -> None:
+        """The host tells that an agent's OS process has ended."""
+        life = self._lives.get(pid)
+        if life is not None:
+            self._task(self._end(life, status))
+
+    def _on_host_lost(self) -> None:
+        """The host has died: its agents have nobody who would report their end, so they end now."""
+        for life in list(self._lives.values()):
+            if life.process.os_pid is not None and not life.ending:
+                life.verdict = life.verdict or (137, "agent host died")
+                send(life, Signal.KILL)
+                self._task(self._end(life, -9))
+
+    async def _end(self, life: Life, status: int) -> None:
+        """Collect the last output, record the end, wake the waiters. Runs once per process."""
+        await life.spawned.wait()
+        if life.ending:
+            return
+        life.ending = True
+        process = life.process
+        await self._settle(life)
+        life.verdict = life.verdict or _verdict(status)
+        code, reason = life.verdict
+        now = self._clock.now()
+        ended = life.log.append_nowait(EventKind.EXIT, str(code).encode())
+        recorded = self._journal.append(self.census.end_row(process, code, reason, now))
+        for failure in await asyncio.gather(ended, recorded, return_exceptions=True):
+            if failure is not None:
+                log.error("process %d: its end is not recorded: %s", process.pid, failure)
+        self._llm.release(process.pid)
+        process.exit_code, process.ended_at = code, now
+        parent = self.table.get(process.ppid)
+        if parent is not None and not parent.ended:
+            life.move(S.ZOMBIE, reason, now)
+        else:
+            self._bury(life, reason)
+        for zombie in self.table.zombies_of(process.pid):
+            self._bury(self._lives[zombie.pid], zombie.reason)
+        life.over.set()
+
+    async def _settle(self, life: Life) -> None:
+        """End what still runs for a process whose OS process is gone."""
+        if life.deadline is not None and life.deadline is not asyncio.current_task():
+            life.deadline.cancel()
+        self._by_token.pop(life.token, None)
+        for task in life.syscalls:
+            task.cancel()
+        if life.pipes is not None and life.pipes.stdin is not None:
+            life.pipes.stdin.close()
+        if life.pumps:
+            _, held = await asyncio.wait(life.pumps, timeout=DRAIN_S)
+            for pump in held:
+                pump.cancel()
+        elif life.pipes is not None:
+            life.pipes.close()
+        await asyncio.gather(*life.pumps, *life.syscalls, return_exceptions=True)
+        life.process.activities.clear()
+
+    def _bury(self, life: Life, reason: str) -> None:
+        life.move(S.EXITED, reason, self._clock.now())
+        self.table.forget(life.process)
+        del self._lives[life.process.pid]
+
+    # --- signals
+
+    async def signal(self, pid: int, signal: Signal) -> ProcInfo:
+        """Deliver a signal. KILL acts at once; STOP returns when the context is off its slot.
+
+        Raises:
+            NoSuchProcess: there is none, or it has ended.
+        """
+        await self._control.deliver(self._living(pid), signal)
+        return await self.census.info(pid)
+
+    async def close(self, grace_s: float) -> None:
+        """End every process: TERM, after `grace_s` KILL, and the host with what is left. Nothing starts any more."""
+        self._stopping = True
+        lives = list(self._lives.values())
+        running = [life for life in lives if not life.process.ended]
+        ending = (self._control.terminate(life, None, grace_s) for life in running)
+        await asyncio.gather(*ending, return_exceptions=True)
+        if running:
+            await asyncio.wait([asyncio.create_task(life.over.wait()) for life in running], timeout=DRAIN_S + 1)
+        await self._host.close()
+        await asyncio.gather(*(self._end(life, -9) for life in running if not life.ending))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- what others ask
+
+    def by_token(self, token: str) -> Life:
+        """The process that a capability token names. Raises NotAuthenticated."""
+        life = self._by_token.get(token)
+        if life is None:
+            raise NotAuthenticated("this token names no living process")
+        return life
+
+    async def set_nice(self, pid: int, nice: int) -> ProcInfo:
+        """Raises NoSuchProcess, BadRequest."""
+        check_nice(nice)
+        process = self._living(pid).process
+        process.nice = nice
+        self._llm.renice(process.pid, nice)
+        return await self.census.info(pid)
+
+    async def wait(self, pid: int, state: ProcState = S.EXITED, timeout_s: float | None = None) -> ProcInfo:
+        """Wait until the process is in `state`, or has ended. Raises NoSuchProcess, DeadlineHit."""
+        life = self._lives.get(Pid(pid))
+        if life is not None and life.process.state is not state and not life.process.ended:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            life.waiters.append((state, future))
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await future
+            except TimeoutError as error:
+                raise DeadlineHit(
+                    f"process {pid} is {life.process.state}, not {state}, after {timeout_s:g} s", pid=pid
+                ) from error
+            finally:
+                future.cancel()
+        return await self.census.info(pid)
+
+    def collect(self, pid: int) -> None:
+        """Its parent has read the exit code: a zombie goes."""
+        life = self._lives.get(Pid(pid))
+        if life is not None and life.process.state is S.ZOMBIE:
+            self._bury(life, life.process.reason)
+
+    async def events(self, pid: int, *, after: int, follow: bool) -> AsyncIterator[list[Event]]:
+        """Pages of the process's events with seq > `after`. Raises NoSuchProcess, before the first page."""
+        life = self._lives.get(Pid(pid))
+        if life is None:
+            await self.census.info(pid)
+        return life.log.follow(after) if life and follow else eventlog.replay(self._journal, pid, after)
+
+    async def feed(self, pid: int, data: bytes) -> None:
+        """Write to the agent's standard input, waiting while its pipe is full. Raises NoSuchProcess, InvalidState."""
+        life = self._living(pid)
+        await life.spawned.wait()
+        if life.pipes is None or life.pipes.stdin is None:
+            raise InvalidState(f"process {pid} was started without standard input", pid=pid)
+        await life.pipes.stdin.feed(data)
+
+    async def end_stdin(self, pid: int) -> None:
+        """Close the agent's standard input; closed or ended already is as good."""
+        life = self._lives.get(Pid(pid))
+        if life is not None and life.pipes is not None and life.pipes.stdin is not None:
+            await life.pipes.stdin.end()
+
+    def mail(self, pid: int, mail: Mail) -> None:
+        """Put a message into the mailbox. Raises NoSuchProcess, LimitHit."""
+        try:
+            self._living(pid).mailbox.put_nowait(mail)
+        except asyncio.QueueFull as error:
+            raise LimitHit(f"the mailbox of process {pid} is full", pid=pid) from error
+
+    def _on_engine_events(self, events: list[GenEvent]) -> None:
+        """Follow the phases of generations in the states of their processes."""
+        for event in events:
+            life = self._lives.get(event.pid)
+            if life is not None and life.process.generating and event.phase in _PHASES:
+                life.act(life.process.generating[0], _PHASES[event.phase], self._clock.now())
+
+    def _living(self, pid: int) -> Life:
+        life = self._lives.get(Pid(pid))
+        if life is None or life.process.ended or life.ending:
+            ended = 0 < pid <= self.table.last_pid
+            raise NoSuchProcess(f"process {pid} has ended" if ended else f"no process {pid}", pid=pid)
+        return life
+
+    def _task(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def check_nice(nice: int) -> None:
+    """Raises BadRequest."""
+    if not -20 <= nice <= 19:
+        raise BadRequest(f"nice = {nice}: must be -20 to 19", key="nice")
+
+
+def _verdict(status: int) -> tuple[int, str]:
+    """Exit code and reason of a wait status: the code, or -signal."""
+    if status < 0:
+        return 128 - status, f"killed by {os_signals.Signals(-status).name}"
+    return status, "done" if status == 0 else f"exit {status}"

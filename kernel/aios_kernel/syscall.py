@@ -1,0 +1,314 @@
+"""Syscalls: what an agent may ask of the kernel, and the one path by which each is served.
+
+Check arguments, check the right, journal the intent, run under the deadline, journal the result, reply. Each
+syscall runs in a task of its own, so a slow one holds up nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import difflib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from aios_kernel import eventlog
+from aios_kernel.clock import Clock
+from aios_kernel.errors import (
+    BadRequest,
+    Cancelled,
+    DeadlineHit,
+    InternalError,
+    KernelError,
+    LimitHit,
+    NoSuchSyscall,
+    NotPermitted,
+    row_of,
+    to_wire,
+)
+from aios_kernel.journal import Call, Journal, Result
+from aios_kernel.life import Life
+from aios_kernel.llm import Llm
+from aios_kernel.process import Process
+from aios_kernel.protocol import (
+    ChatReply,
+    ChatRequest,
+    EventKind,
+    Mail,
+    ProcInfo,
+    ProcState,
+    RunRequest,
+    Signal,
+    Started,
+    SyscallRequest,
+    ToolSpec,
+)
+from aios_kernel.supervisor import Supervisor
+from aios_kernel.tools import ToolRegistry
+
+log = logging.getLogger(__name__)
+
+OnDelta = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class NoArgs:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ToolArgs:
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PidArgs:
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendArgs:
+    pid: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecvArgs:
+    timeout_s: float | None = None  # None: as long as it takes
+
+
+@dataclass(frozen=True, slots=True)
+class SignalArgs:
+    pid: int
+    signal: Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Result of proc.wait: `output` is all that the child wrote to standard output."""
+
+    exit_code: int
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Syscall:
+    """One row of the table.
+
+    Args:
+        run: does it, for the calling process, with an instance of `args`.
+        state: the caller's state meanwhile; None: it answers at once.
+        streams: `run` gives text as it comes.
+    """
+
+    args: type
+    run: Callable[[Life, Any, OnDelta], Awaitable[Any]]
+    state: ProcState | None = None
+    streams: bool = False
+
+
+class Dispatcher:
+    """Serves the syscalls of all processes. Event loop only."""
+
+    def __init__(self, supervisor: Supervisor, llm: Llm, tools: ToolRegistry, journal: Journal, clock: Clock) -> None:
+        self._supervisor = supervisor
+        self._llm = llm
+        self._tools = tools
+        self._journal = journal
+        self._clock = clock
+        waiting = ProcState.WAITING
+        self.table: Final[dict[str, Syscall]] = {
+            "llm.chat": Syscall(ChatRequest, self._chat, ProcState.READY, streams=True),
+            "tool.call": Syscall(ToolArgs, self._tool_call, waiting),
+            "tool.list": Syscall(NoArgs, self._tool_list),
+            "proc.spawn": Syscall(RunRequest, self._spawn, waiting),
+            "proc.wait": Syscall(PidArgs, self._wait, waiting),
+            "proc.send": Syscall(SendArgs, self._send),
+            "proc.recv": Syscall(RecvArgs, self._recv, waiting),
+            "proc.signal": Syscall(SignalArgs, self._signal),
+            "proc.self": Syscall(NoArgs, self._self),
+        }
+
+    async def dispatch(self, life: Life, request: SyscallRequest, on_delta: OnDelta) -> Any:
+        """Serve one syscall; call it in a task of its own, which the caller's end cancels.
+
+        Raises:
+            NoSuchSyscall, BadRequest: nothing was journaled.
+            KernelError: how the syscall ended.
+        """
+        row = self._row(request)
+        args = parse_args(request.name, request.args, row.args)
+        process = life.process
+        num, process.num_syscalls = process.num_syscalls, process.num_syscalls + 1
+        task = asyncio.current_task()
+        assert task is not None
+        life.syscalls.add(task)
+        try:
+            body = msgspec.json.encode(request.args).decode()
+            await self._journal.append(Call(process.pid, num, request.name, body, self._clock.now()))
+            if row.streams:
+                process.generating.append(num)
+            if row.state is not None:
+                life.act(num, (row.state, request.name), self._clock.now())
+            result = await self._run(row, life, args, request, on_delta)
+            await self._finish(life, num, request.name, result, None)
+            return result
+        except asyncio.CancelledError:  # nobody waits for the row any more
+            self._finish(life, num, request.name, None, Cancelled(f"{request.name}: the caller went away"))
+            raise
+        except KernelError as error:
+            await self._finish(life, num, request.name, None, error)
+            raise
+        finally:
+            life.syscalls.discard(task)
+            if num in process.generating:
+                process.generating.remove(num)
+            life.act(num, None, self._clock.now())
+
+    def _row(self, request: SyscallRequest) -> Syscall:
+        row = self.table.get(request.name)
+        if row is None:
+            near = difflib.get_close_matches(request.name, self.table, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f" (there are {', '.join(self.table)})"
+            raise NoSuchSyscall(f"no syscall {request.name!r}{hint}", name=request.name)
+        if request.stream and not row.streams:
+            raise BadRequest(f"{request.name} does not stream", name=request.name)
+        if request.deadline_s is not None and not request.deadline_s > 0:
+            raise BadRequest(f"deadline_s = {request.deadline_s:g}: must be more than 0", key="deadline_s")
+        return row
+
+    async def _run(self, row: Syscall, life: Life, args: Any, request: SyscallRequest, on_delta: OnDelta) -> Any:
+        limit = asyncio.timeout(request.deadline_s)
+        try:
+            async with limit:
+                return await row.run(life, args, on_delta)
+        except KernelError:
+            raise
+        except Exception as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                message = f"{request.name}: not done after {request.deadline_s:g} s"
+                raise DeadlineHit(message, deadline_s=request.deadline_s) from error
+            log.exception("process %d: %s", life.process.pid, request.name)
+            raise InternalError(f"{request.name}: {type(error).__name__}: {error}") from error
+
+    def _finish(
+        self, life: Life, num: int, name: str, result: object, error: KernelError | None
+    ) -> asyncio.Future[None]:
+        """Journal how a syscall ended, then tell it in the process's events."""
+        row = Result(
+            life.process.pid,
+            num,
+            result=msgspec.json.encode(result).decode() if error is None else None,
+            error=msgspec.json.encode(to_wire(error), enc_hook=str).decode() if error is not None else None,
+            finished_at=self._clock.now(),
+        )
+        durable = self._journal.append(row)
+        outcome = "ok" if error is None else row_of(error).errno
+        life.log.append_nowait(EventKind.SYSCALL, f"{name} {outcome}".encode())
+        return durable
+
+    # --- the syscalls
+
+    async def _chat(self, life: Life, request: ChatRequest, on_delta: OnDelta) -> ChatReply:
+        process = life.process
+        granted = _reserve(process, request.max_tokens)
+        try:
+            request = dataclasses.replace(request, max_tokens=granted)
+            reply = await self._llm.chat(process.pid, request, process.nice, on_delta)
+        finally:
+            process.tokens_reserved -= granted
+        process.tokens_in += reply.tokens_in - reply.tokens_cached
+        process.tokens_out += reply.tokens_out
+        return reply
+
+    async def _tool_call(self, _: Life, args: ToolArgs, __: OnDelta) -> Any:
+        return await self._tools.call(args.name, args.arguments)
+
+    async def _tool_list(self, _: Life, __: NoArgs, ___: OnDelta) -> list[ToolSpec]:
+        return self._tools.specs()
+
+    async def _spawn(self, life: Life, request: RunRequest, _: OnDelta) -> Started:
+        """A child gets no more than its parent has: its group, and no better nice value."""
+        if request.stdin:
+            raise BadRequest("proc.spawn: stdin: a child has no standard input; send it messages", key="stdin")
+        mine = life.process
+        request = dataclasses.replace(
+            request,
+            group=mine.request.group,
+            nice=max(request.nice, mine.nice),
+            cwd=request.cwd or mine.request.cwd,
+            columns=None,
+        )
+        return Started(await self._supervisor.run(request, parent=mine))
+
+    async def _wait(self, life: Life, args: PidArgs, _: OnDelta) -> Collected:
+        info = await self._descendant(life, args.pid)
+        if info.exit_code is None:
+            info = await self._supervisor.wait(args.pid)
+        if info.ppid == life.process.pid:
+            self._supervisor.collect(args.pid)
+        assert info.exit_code is not None  # wait returns at the end
+        return Collected(info.exit_code, await eventlog.output_of(self._journal, args.pid))
+
+    async def _send(self, life: Life, args: SendArgs, _: OnDelta) -> None:
+        """To its ancestors and its descendants."""
+        if args.pid not in life.process.ancestors:
+            await self._descendant(life, args.pid)
+        self._supervisor.mail(args.pid, Mail(args.text, life.process.pid))
+
+    async def _recv(self, life: Life, args: RecvArgs, _: OnDelta) -> Mail | None:
+        limit = asyncio.timeout(args.timeout_s)
+        try:
+            async with limit:
+                return await life.mailbox.get()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return None
+
+    async def _signal(self, life: Life, args: SignalArgs, _: OnDelta) -> ProcInfo:
+        await self._descendant(life, args.pid)
+        return await self._supervisor.signal(args.pid, args.signal)
+
+    async def _self(self, life: Life, _: NoArgs, __: OnDelta) -> ProcInfo:
+        return await self._supervisor.census.info(life.process.pid)
+
+    async def _descendant(self, life: Life, pid: int) -> ProcInfo:
+        """The process, which must be the caller's descendant. Raises NoSuchProcess, NotPermitted."""
+        info = await self._supervisor.census.info(pid)
+        process = self._supervisor.table.get(pid)
+        mine = process.is_descendant_of(life.process.pid) if process else info.ppid == life.process.pid
+        if not mine:
+            raise NotPermitted(f"process {pid} is not a descendant of process {life.process.pid}", pid=pid)
+        return info
+
+
+def parse_args(name: str, raw: dict[str, Any], kind: type) -> Any:
+    """`raw` as an instance of the dataclass `kind`. Raises BadRequest naming the argument."""
+    accepted = [f.name for f in dataclasses.fields(kind)]
+    for key in raw:
+        if key not in accepted:
+            raise BadRequest(f"{name}: unknown argument {key!r} (accepted: {', '.join(accepted) or 'none'})", key=key)
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:  # "Expected `str`, got `int` - at `$.task`"
+        what, _, where = str(error).partition(" - at ")
+        path = where.strip("`").removeprefix("$.")
+        raise BadRequest(f"{name}: {path + ': ' if path else ''}{what}", key=path) from error
+
+
+def _reserve(process: Process, wanted: int) -> int:
+    """Tokens that a generation may produce under the process's quota. Raises LimitHit when nothing is left."""
+    quota = process.request.max_tokens
+    if quota is not None:
+        left = quota - process.tokens_out - process.tokens_reserved
+        if left <= 0:
+            raise LimitHit(f"process {process.pid} has used up its {quota} tokens", limit=quota)
+        wanted = min(wanted, left)
+    process.tokens_reserved += wanted
+    return wanted

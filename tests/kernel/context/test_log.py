@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aios_kernel.context.log import TokenLog, cut
+from aios_kernel.core import MIN_CHUNK
+
+lengths = st.integers(0, 500)
+chunks = st.integers(2 * MIN_CHUNK, 128)
+prompts = st.lists(st.integers(0, 1), min_size=1, max_size=120)
+
+
+@given(length=lengths, chunk=chunks)
+def test_pieces_cover_the_span_and_are_neither_too_long_nor_too_short(length: int, chunk: int) -> None:
+    sizes = cut(length, chunk)
+    assert length == sum(sizes)
+    assert all(size <= chunk for size in sizes)
+    assert length < MIN_CHUNK or all(size >= MIN_CHUNK for size in sizes)
+
+
+def feed_all(log: TokenLog) -> list[tuple[int, ...]]:
+    """Feed what is pending; the pieces as they were fed."""
+    pieces = []
+    while log.next_size:
+        pieces.append(tuple(log.next_piece()[1]))
+        log.fed += 1
+    return pieces
+
+
+@given(first=prompts, answer=prompts, second=prompts, chunk=st.integers(16, 40))
+def test_a_lost_context_is_fed_again_in_the_very_same_pieces(
+    first: list[int], answer: list[int], second: list[int], chunk: int
+) -> None:
+    log = TokenLog()
+    log.begin(first, chunk)
+    held: list[tuple[int, ...]] = feed_all(log)
+    for token in answer:
+        log.append(token)
+        held += feed_all(log)
+    kept = log.begin([*first, *answer, *second], chunk)
+    assert kept == sum(len(piece) for piece in held[: log.fed])
+    held = held[: log.fed] + feed_all(log)
+    log.fed = 0
+    assert held == feed_all(log)
+
+
+@given(first=prompts, second=prompts, chunk=st.integers(16, 40))
+def test_a_new_prompt_replaces_the_old_one_and_leaves_something_to_feed(
+    first: list[int], second: list[int], chunk: int
+) -> None:
+    log = TokenLog()
+    log.begin(first, chunk)
+    feed_all(log)
+    kept = log.begin(second, chunk)
+    assert second == log.tokens
+    assert first[:kept] == second[:kept]
+    assert 0 <= kept < len(second)
+    assert len(second) - kept == log.pending
+
+
+def test_what_was_never_fed_is_forgotten() -> None:
+    log = TokenLog()
+    log.begin(list(range(40)), 16)
+    log.fed = 1
+    log.drop_pending()
+    assert (list(range(16)), 0) == (log.tokens, log.pending)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aios_kernel.errors import BadRequest
+from aios_kernel.protocol import Pid
+from aios_kernel.scheduler.policies import POLICIES, make_policy
+from aios_kernel.scheduler.policy import Runnable
+
+
+@st.composite
+def queues(draw: st.DrawFn) -> tuple[tuple[Runnable, ...], int]:
+    """(run queue, slots), with at most that many holders."""
+    slots = draw(st.integers(1, 6))
+    count = draw(st.integers(0, 12))
+    places = draw(st.permutations(range(count)))
+    holders = set(draw(st.permutations(range(count)))[: draw(st.integers(0, slots))])
+    queue = [
+        Runnable(
+            pid=Pid(i + 1),
+            arrived=i,
+            queued=places[i],
+            nice=0,
+            holds_slot=i in holders,
+            used=draw(st.integers(0, 10)) if i in holders else 0,
+            pending=1,
+        )
+        for i in range(count)
+    ]
+    return tuple(draw(st.permutations(queue))), slots
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+@given(queue_and_slots=queues(), quantum=st.integers(1, 8))
+def test_no_slot_stays_empty_while_someone_waits(
+    name: str, queue_and_slots: tuple[tuple[Runnable, ...], int], quantum: int
+) -> None:
+    queue, slots = queue_and_slots
+    run = make_policy(name).plan(queue, slots=slots, quantum=quantum).run
+    assert min(slots, len(queue)) == len(run) == len(set(run))
+    assert set(run) <= {entry.pid for entry in queue}
+
+
+@given(queue_and_slots=queues())
+def test_fifo_runs_the_earliest(queue_and_slots: tuple[tuple[Runnable, ...], int]) -> None:
+    queue, slots = queue_and_slots
+    expected = sorted(queue, key=lambda entry: entry.arrived)[:slots]
+    assert tuple(entry.pid for entry in expected) == make_policy("fifo").plan(queue, slots=slots, quantum=1).run
+
+
+@given(queue_and_slots=queues(), quantum=st.integers(1, 8))
+def test_rr_keeps_holders_within_their_quantum_and_yields_after_it(
+    queue_and_slots: tuple[tuple[Runnable, ...], int], quantum: int
+) -> None:
+    queue, slots = queue_and_slots
+    run = set(make_policy("rr").plan(queue, slots=slots, quantum=quantum).run)
+    assert run >= {entry.pid for entry in queue if entry.holds_slot and entry.used < quantum}
+    left_out = [entry for entry in queue if not entry.holds_slot and entry.pid not in run]
+    overdrawn = [entry for entry in queue if entry.holds_slot and entry.used >= quantum and entry.pid in run]
+    assert not (left_out and overdrawn)
+    served = [entry.queued for entry in queue if not entry.holds_slot and entry.pid in run]
+    assert not left_out or max(served, default=-1) < min(entry.queued for entry in left_out)
+
+
+def test_an_unknown_policy_is_answered_with_those_there_are() -> None:
+    with pytest.raises(BadRequest, match="fifo, rr"):
+        make_policy("lottery")

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aios_kernel.config import Config, line_of, load
+from aios_kernel.core import EngineConfig
+from aios_kernel.errors import BadConfig
+
+POLICIES = ("fifo", "rr")
+
+
+def read(tmp_path: Path, text: str) -> Config:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    return load(path, POLICIES)
+
+
+def test_no_file_means_defaults(tmp_path: Path) -> None:
+    assert Config() == load(tmp_path / "config.toml", POLICIES)
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    text = """
+[model]
+ref = "qwen"
+slots = 4
+window = 2048
+threads = 1
+[sched]
+policy = "fifo"
+quantum = 8
+[context]
+ram_bytes = 1000
+"""
+    engine = EngineConfig(slots=4, window=2048, threads=1, policy="fifo", quantum=8, ram_bytes=1000)
+    assert Config("qwen", engine) == read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("[model]\nslotz = 4\n", 2, "unknown key 'slotz'; did you mean slots? (accepted: ref, slots, window, threads)"),
+        ("# top\n[modle]\nslots = 4\n", 2, "unknown section 'modle'; did you mean model? (accepted: model, sched, con"),
+        ('[model]\n\nslots = "four"\n', 3, "slots = 'four': must be a whole number"),
+        ("[model]\nslots = true\n", 2, "slots = True: must be a whole number"),
+        ("[model]\nslots = 0\n", 2, "slots = 0: must be 1 to 256"),
+        ('[sched]\npolicy = "lottery"\n', 2, "policy = 'lottery': must be one of fifo, rr"),
+        ("model = 3\n", 1, "model is a section: write [model]"),
+        ("[context]\n[sched]\nquantum = -1\n", 3, "quantum = -1: must be 1 to"),
+        ("sched.quantum = 0\n", 1, "quantum = 0"),
+        ("sched = { quantum = 0 }\n", 1, "quantum = 0"),
+    ],
+)
+def test_an_error_names_file_line_and_what_is_accepted(tmp_path: Path, text: str, line: int, says: str) -> None:
+    with pytest.raises(BadConfig) as caught:
+        read(tmp_path, text)
+    assert caught.value.message.startswith(f"{tmp_path / 'config.toml'}:{line}: {says}")
+    assert "\n" not in caught.value.message
+
+
+def test_broken_toml_names_the_line(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=r"config\.toml: .*at line 2, column"):
+        read(tmp_path, "[model]\nslots = \n")
+
+
+def test_a_key_of_the_same_name_in_another_section_is_not_taken() -> None:
+    text = "[a]\nkey = 1\n[b]\nkey = 2\n"
+    assert line_of(text, "b", "key") == 4
+    assert line_of(text, "c", "key") is None

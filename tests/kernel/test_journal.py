@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aios_kernel.errors import InternalError
+from aios_kernel.journal import Call, End, EventRow, Journal, Result, Start
+
+pytestmark = pytest.mark.anyio
+
+
+def opened(path: Path) -> Journal:
+    return Journal.open(path, kernel_pid=1, version="test", now=5.0)
+
+
+def start(pid: int, boot: int) -> Start:
+    return Start(pid, boot, 0, "math", "2+2", 3, "user", "m", "{}", 1.0)
+
+
+def event(pid: int, seq: int, data: bytes = b"x") -> EventRow:
+    return EventRow(pid, seq, "stdout", data, 1.0)
+
+
+async def test_rows_come_back_as_written(tmp_path: Path) -> None:
+    journal = opened(tmp_path / "j")
+    try:
+        await journal.append(event(1, 0, bytes(range(256))))
+        await journal.append(Call(1, 0, "tool.call", "{}", 1.0))
+        await journal.append(Result(1, 0, None, '{"errno": "ETOOL"}', 2.0))
+        assert [{"data": bytes(range(256))}] == await journal.read("SELECT data FROM events")
+        rows = await journal.read("SELECT name, result, error, finished_at FROM syscalls")
+        assert [{"name": "tool.call", "result": None, "error": '{"errno": "ETOOL"}', "finished_at": 2.0}] == rows
+    finally:
+        journal.close()
+
+
+async def test_rows_queued_together_are_durable_in_order(tmp_path: Path) -> None:
+    journal = opened(tmp_path / "j")
+    try:
+        done: list[int] = []
+        futures = [journal.append(event(1, seq)) for seq in range(5_000)]
+        for seq, future in enumerate(futures):
+            future.add_done_callback(lambda _, seq=seq: done.append(seq))
+        await futures[-1]
+        await asyncio.sleep(0)  # the callbacks of the last future itself
+        assert list(range(5_000)) == done
+        assert [{"n": 5_000}] == await journal.read("SELECT count(*) AS n FROM events")
+    finally:
+        journal.close()
+
+
+async def test_a_cancelled_waiter_loses_no_row(tmp_path: Path) -> None:
+    journal = opened(tmp_path / "j")
+    try:
+        journal.append(event(1, 0)).cancel()
+        await journal.append(event(1, 1))
+        assert [{"seq": 0}, {"seq": 1}] == await journal.read("SELECT seq FROM events ORDER BY seq")
+    finally:
+        journal.close()
+
+
+async def test_the_next_boot_closes_what_a_dead_kernel_left_open(tmp_path: Path) -> None:
+    journal = opened(tmp_path / "j")
+    assert (1, 0) == (journal.boot, journal.last_pid)
+    await journal.append(start(1, 1))
+    await journal.append(End(1, 0, "done", 3, 10, 5, 15, 4096, 0.5, True, 2.0))
+    await journal.append(start(2, 1))
+    await journal.append(event(2, 0))
+    journal.close()
+
+    journal = opened(tmp_path / "j")
+    try:
+        assert (2, 2) == (journal.boot, journal.last_pid)
+        rows = await journal.read("SELECT pid, exit_code, reason, nice, ended_at FROM procs ORDER BY pid")
+        assert [
+            {"pid": 1, "exit_code": 0, "reason": "done", "nice": 3, "ended_at": 2.0},
+            {"pid": 2, "exit_code": 137, "reason": "kernel died", "nice": 3, "ended_at": 5.0},
+        ] == rows
+        events = await journal.read("SELECT seq, kind, data FROM events WHERE pid = 2 ORDER BY seq")
+        assert {"seq": 1, "kind": "exit", "data": b"137"} == events[-1]
+    finally:
+        journal.close()
+
+
+CRASH = """
+import asyncio, os, sys
+from pathlib import Path
+from aios_kernel.journal import EventRow, Journal
+
+async def main():
+    journal = Journal.open(Path(sys.argv[1]), kernel_pid=1, version="test", now=1.0)
+    await journal.append(EventRow(1, 0, "stdout", b"durable", 1.0))
+    os._exit(9)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_durable_row_survives_a_crash(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", CRASH, tmp_path / "j"], timeout=60, check=False)
+    assert done.returncode == 9
+    journal = opened(tmp_path / "j")
+    try:
+        assert [{"data": b"durable"}] == await journal.read("SELECT data FROM events")
+    finally:
+        journal.close()
+
+
+def test_a_damaged_file_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "j").write_bytes(b"not a database at all" * 1000)
+    with pytest.raises(InternalError, match="the journal .*/j cannot be used: .*not a valid DuckDB") as caught:
+        opened(tmp_path / "j")
+    assert "\n" not in caught.value.message
+
+
+async def test_one_process_has_the_file(tmp_path: Path) -> None:
+    journal = opened(tmp_path / "j")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", CRASH, tmp_path / "j"], timeout=60, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 1
+        assert "cannot be used: IO Error: Could not set lock on file" in done.stderr
+    finally:
+        journal.close()
+
+
+async def test_a_row_that_cannot_be_written_fails_its_waiter_and_no_other(tmp_path: Path) -> None:
+    journal = opened(tmp_path / "j")
+    try:
+        with pytest.raises(InternalError, match="the journal cannot be written"):
+            await journal.append(event(2**70, 0))
+        await journal.append(event(1, 0))
+        assert [{"n": 1}] == await journal.read("SELECT count(*) AS n FROM events")
+    finally:
+        journal.close()
+
+
+async def test_after_close_nothing_is_taken(tmp_path: Path) -> None:
+    journal = opened(tmp_path / "j")
+    journal.close()
+    journal.close()
+    with pytest.raises(InternalError, match="closed"):
+        await journal.append(event(1, 0))

@@ -1,0 +1,68 @@
+"""The HTTP face itself: schema, shapes of errors, and clients that leave."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+
+import pytest
+
+from aios_kernel.errors import BadRequest, NoSuchProcess
+from kernel.conftest import Daemon
+
+
+def raw(daemon: Daemon, request: bytes) -> tuple[int, dict[str, object]]:
+    """Status and JSON body of a hand-written request."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(daemon.client.socket_path)
+        connection.sendall(request)
+        reply = b""
+        while chunk := connection.recv(65_536):
+            reply += chunk
+    head, _, body = reply.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+def test_the_schema_lists_every_route(daemon: Daemon) -> None:
+    schema = daemon.client.call("GET", "/openapi.json", dict)
+    assert {"/kernel", "/procs", "/procs/{pid}/events", "/syscall", "/models"} <= set(schema["paths"])
+    assert "ProcInfo" in schema["components"]["schemas"]
+
+
+def test_every_error_has_one_shape(daemon: Daemon) -> None:
+    status, body = raw(daemon, b"GET /nothing HTTP/1.1\r\nHost: k\r\nConnection: close\r\n\r\n")
+    assert status == 404
+    assert body == {"error": {"errno": "EINVAL", "message": "GET /nothing: Not Found", "data": {}}}
+    status, body = raw(
+        daemon, b"POST /procs HTTP/1.1\r\nHost: k\r\nConnection: close\r\nContent-Length: 9\r\n"
+        b"Content-Type: application/json\r\n\r\n{\"agent\":"
+    )
+    assert (400, "EINVAL") == (status, body["error"]["errno"])  # type: ignore[index]
+    with pytest.raises(BadRequest, match="pid: Input should be a valid integer"):
+        daemon.client.call("GET", "/procs/abc")
+    with pytest.raises(BadRequest, match="agent: Field required"):
+        daemon.client.call("POST", "/procs", body={})
+    with pytest.raises(BadRequest, match="signal: Input should be 'TERM'"):
+        daemon.client.call("POST", "/procs/1/signal", body={"signal": "HUP"})
+    with pytest.raises(BadRequest, match="each must be one of stdout"):
+        daemon.client.events(1, kinds=("nonsense",))  # type: ignore[arg-type]
+    with pytest.raises(NoSuchProcess):
+        daemon.client.events(9999)
+
+
+def test_the_socket_is_the_users_alone(daemon: Daemon) -> None:
+    mode = daemon.paths.socket.stat().st_mode
+    assert stat.S_ISSOCK(mode)
+    assert stat.S_IMODE(mode) == 0o600
+    for path in (daemon.paths.journal, daemon.paths.log, daemon.paths.lock, daemon.paths.run_file):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_status(daemon: Daemon) -> None:
+    status = daemon.client.status()
+    assert daemon.paths.run_file.read_text() == f"{status.pid}\n"
+    assert status.model == "smollm2-135m-instruct-q4_1"
+    assert status.model_state in ("loading", "ready")
+    assert [True] == [model.current for model in daemon.client.models() if model.ref == status.model]

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+
+import pytest
+import typer
+from shell.conftest import Shell
+
+from aios_shell import help as help_text
+from aios_shell.registry import COMMANDS, CommandSpec
+from aios_shell.typer_app import app
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+@pytest.mark.parametrize("spec", COMMANDS, ids=lambda spec: spec.name)
+def test_every_handler_takes_what_the_table_names(spec: CommandSpec) -> None:
+    module, name = spec.handler.split(":")
+    handler = getattr(import_module(f"aios_shell.commands.{module}"), name)
+    assert ["io", *(param.name for param in spec.params)] == list(signature(handler).parameters)
+
+
+def test_names_are_unique_and_the_whole_table_makes_one_typer_app() -> None:
+    names = [spec.name for spec in COMMANDS]
+    assert len(names) == len(set(names))
+    group = typer.main.get_command(app())
+    assert {name.split()[0] for name in names} == set(group.commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("words", [["help"], ["help", "run"], ["help", "kill"], ["help", "snap"]], ids=" ".join)
+def test_help_is_this_text(shell: Shell, words: list[str]) -> None:
+    golden = GOLDEN / f"{'-'.join(words)}.txt"
+    status, out, err = shell.words(*words)
+    assert (0, golden.read_text(), "") == (status, out, err)
+
+
+@pytest.mark.parametrize("spec", COMMANDS, ids=lambda spec: spec.name)
+def test_help_and_the_help_option_say_the_same(shell: Shell, spec: CommandSpec) -> None:
+    assert shell.words(*spec.name.split(), "--help") == (0, help_text.command_help(spec), "")
+
+
+def test_the_reference_names_every_visible_command() -> None:
+    page = help_text.reference()
+    for spec in COMMANDS:
+        assert (f"### aios {spec.name}\n" in page) is not spec.hidden
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "err"),
+    [
+        (["kill"], 2, "missing argument 'PID' (see `aios help kill`)"),
+        (["kill", "x"], 2, "invalid value for 'PID': 'x' is not a number (see `aios help kill`)"),
+        (["kill", "0"], 2, "invalid value for 'PID': 0 is not at least 1 (see `aios help kill`)"),
+        (["kill", "-9", "3"], 3, "no kernel here"),
+        (["kill", "-KILL", "3"], 3, "no kernel here"),
+        (["kill", "-s", "KILL", "3"], 3, "no kernel here"),
+        (["nice", "-5", "3"], 3, "no kernel here"),
+        (["nice", "-50", "3"], 2, "invalid value for 'N': -50 is not between -20 and 19 (see `aios help nice`)"),
+        (["ps", "--al"], 2, "no such option: --al (Possible options: --all, --help) (see `aios help ps`)"),
+        (["ps", "x"], 2, "got unexpected extra argument(s) (x) (see `aios help ps`)"),
+        (["ps"], 3, "no kernel here"),
+        (["snap"], 3, "no kernel here"),
+        (["snap", "sl"], 2, "snap has no command 'sl'; it has ls"),
+        (["help", "kil"], 2, "no command is called 'kil'; did you mean 'kill'?"),
+        (["model", "pull", "x"], 2, "'x' is not OWNER/NAME, as in bartowski/SmolLM2-360M-Instruct-GGUF"),
+        (["completion", "tcsh"], 2, "no completion for 'tcsh'; there is bash, zsh, fish"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_wrong_line_is_one_line_of_help(shell: Shell, words: list[str], status: int, err: str) -> None:
+    assert (status, "", f"aios: {err}\n") == shell.words(*words)

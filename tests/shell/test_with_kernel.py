@@ -1,0 +1,142 @@
+"""The commands against a real kernel and the embedded model."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import System
+
+from aios_shell.commands.proc import _COLUMNS
+
+pytestmark = pytest.mark.model
+
+STORY = "a lighthouse"
+
+
+def test_the_answer_alone_is_on_stdout(system: System) -> None:
+    done = system.run("run", "math", "What is 12*7?")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "84" in done.stdout
+
+
+def test_an_agent_is_a_command_and_a_stage(system: System) -> None:
+    assert system.ok("math", "What is 12*7?") == system.ok("-c", 'math "What is 12*7?" | cat')
+    done = system.run("-c", "cat | summarize | tr a-z A-Z", stdin="Cats sleep sixteen hours a day. Dogs sleep less.")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == done.stdout.upper() != ""
+
+
+def test_two_in_the_background_fill_their_files_at_once(system: System, tmp_path: Path) -> None:
+    line = f'cd {tmp_path}; narrate "a fox" > a & narrate "a robot" > b & wait; ps --all --json'
+    procs = json.loads(system.ok("-c", line))
+    fox, robot = (next(p for p in procs if p["task"] == task) for task in ("a fox", "a robot"))
+    assert fox["started_at"] < robot["ended_at"]
+    assert robot["started_at"] < fox["ended_at"]
+    assert (tmp_path / "a").read_text() == system.ok("logs", str(fox["pid"]), "--output")
+    assert (tmp_path / "b").stat().st_size > 0
+
+
+def test_a_bare_agent_in_the_background_outlives_the_line(system: System) -> None:
+    done = system.run("-c", f'narrate "{STORY}" &')
+    match = re.fullmatch(rf'aios: \[(\d+)\] narrate "{STORY}"\n', done.stderr)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert match
+    system.ok("wait", match[1])
+    assert system.ok("logs", match[1], "--output").strip()
+    assert system.ok("attach", match[1]) == system.ok("logs", match[1], "--output")
+
+
+def test_suspend_resume_nice_and_kill(system: System) -> None:
+    pid = system.start("narrate", STORY)
+    system.ok("suspend", str(pid))
+    assert system.ps(pid)["state"] == "suspended"
+    system.ok("nice", "-5", str(pid))
+    assert system.ps(pid)["nice"] == -5
+    assert system.run("wait", str(pid), "--timeout", "0.2").returncode == 124
+    system.ok("resume", str(pid))
+    system.ok("kill", "-9", str(pid))
+    assert system.run("wait", str(pid)).returncode == 137
+    assert system.run("kill", str(pid)).returncode in (0, 1)
+
+
+def test_what_is_not_there_is_one_line(system: System) -> None:
+    done = system.run("kill", "9999")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    done = system.run("narate", "x")
+    assert (done.returncode, done.stderr) == (
+        127,
+        "aios: no command or agent is called 'narate'; did you mean 'narrate'?\n",
+    )
+    done = system.run("-c", "nosuch | cat; nosuch")
+    assert (done.returncode, done.stderr.count("\n")) == (127, 2)
+
+
+def test_ps_without_a_terminal_is_plain_text(system: System) -> None:
+    lines = system.ok("ps", "--all").splitlines()
+    assert lines[0].split() == list(_COLUMNS)
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_a_reader_that_leaves_ends_the_agent(system: System) -> None:
+    done = system.run("-c", f'narrate "{STORY} at sea" | head -c 5')
+    assert (done.returncode, len(done.stdout), done.stderr) == (0, 5, "")
+    proc = next(p for p in system.json("ps", "--all") if p["task"] == f"{STORY} at sea")
+    assert system.run("wait", str(proc["pid"])).returncode == 143
+
+
+def test_ctrl_c_interrupts_the_agent_and_the_line(system: System) -> None:
+    with system.popen("-c", f'narrate "{STORY} at night"; help') as process:
+        assert process.stdout is not None
+        first = process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        rest, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    assert "usage" not in first + rest
+
+
+def test_twice_ctrl_c_leaves_the_agent_to_itself(system: System) -> None:
+    """A suspended agent does not hear the first one, so that the second surely comes in time."""
+    pid = system.start("narrate", f"{STORY} in the sky")
+    with system.popen("attach", str(pid)) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        system.ok("suspend", str(pid))
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.3)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == f"aios: process {pid} goes on without this terminal; `aios attach {pid}` comes back\n"
+    assert system.ps(pid)["exit_code"] is None
+    system.run("kill", "-9", str(pid))
+
+
+def test_logs_follow_ends_with_the_process(system: System) -> None:
+    pid = system.start("math", "What is 3+4?")
+    lines = system.ok("logs", str(pid), "--follow").splitlines()
+    assert lines[-1].endswith("exit    0")
+    events = [json.loads(line) for line in system.ok("logs", str(pid), "-f", "--json").splitlines()]
+    assert [event["seq"] for event in events] == sorted(event["seq"] for event in events)
+    assert events[-1]["kind"] == "exit"
+
+
+def test_lists_have_json(system: System) -> None:
+    for words in (["ps"], ["queue"], ["snap", "ls"], ["agents"], ["model", "ls"]):
+        assert isinstance(system.json(*words), list)
+    assert system.json("kernel", "status")["pid"] > 0
+    assert system.json("sched")["policy"] in system.json("sched")["policies"]
+
+
+def test_completion_offers_live_pids(system: System) -> None:
+    pid = system.start("narrate", STORY)
+    assert any(
+        line.startswith(f"{pid}\tnarrate ") for line in system.ok("__complete", "--", "1", "kill", "").splitlines()
+    )
+    system.ok("kill", "-9", str(pid))
