@@ -12,7 +12,7 @@ lint:
     uv run ruff check .
     uv run mypy
     uv run lint-imports
-    uv run cog --check -r docs/*.md README.md
+    uv run cog -I docs --check -r docs/*.md README.md
 
 # Tests; arguments go to pytest, e.g. `just test -k journal` or `just test -m "not model"`.
 test *args:
@@ -22,8 +22,12 @@ test *args:
 fix:
     uv run ruff format .
     uv run ruff check --fix .
-    uv run cog -r docs/*.md README.md
+    uv run cog -I docs -r docs/*.md README.md
 
 # The benchmarks; `just bench overhead` runs one.
 bench *args:
     uv run aios bench {{ args }}
+
+# The pictures of README and docs, from a real session.
+pictures:
+    uv run python docs/pictures.py

@@ -215,6 +215,17 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     CommandSpec("kernel restart", "Stop the kernel and start it again.", KERNEL, "kernel:restart"),
     CommandSpec("kernel status", "Show the kernel's facts and figures.", KERNEL, "kernel:status", (_JSON,)),
     CommandSpec("doctor", "Check that everything needed is there.", KERNEL, "doctor:doctor", (_JSON,)),
+    CommandSpec(
+        "bench",
+        "Measure, each figure beside a peer's.",
+        KERNEL,
+        "bench:bench",
+        (
+            Param("names", "Benchmarks; all when left out.", many=True, metavar="NAME"),
+            Param("runs", "Runs whose median counts.", int, ("--runs",), 5, metavar="N", minimum=1),
+            _JSON,
+        ),
+    ),
     CommandSpec("locate", "Print where everything lives.", KERNEL, "shell:locate", (_JSON,)),
     CommandSpec("repl", "Type command lines.", SHELL, "shell:repl"),
     CommandSpec(

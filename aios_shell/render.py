@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from aios_shell.io import Io
 from aios_shell.text import one_line
+
+LAST_COLUMN = 24  # characters of the last column that are worth a column dropped before it
 
 STATE_STYLES: Final = {
     "asking": "bold yellow reverse",
@@ -27,12 +29,22 @@ def json(io: Io, value: Any) -> None:
 
 
 def table(
-    io: Io, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: frozenset[str] = frozenset()
+    io: Io,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    right: frozenset[str] = frozenset(),
+    spare: Sequence[str] = (),
 ) -> None:
-    """Write a table; `right` names the right-aligned columns. Cells are made safe for a terminal here."""
+    """Write a table. Cells are made safe for a terminal here.
+
+    Args:
+        right: right-aligned columns.
+        spare: columns that a narrow terminal does without, the first one first.
+    """
     cells = [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
     if io.tty(io.stdout):
-        io.write(_rich(io, columns, cells, right))
+        io.write(_rich(io, *_fitting(io.columns, columns, cells, spare), right))
     else:
         io.write(_plain(columns, cells, right))
 
@@ -43,8 +55,12 @@ def facts(io: Io, pairs: Sequence[tuple[str, object]]) -> None:
     io.write("".join(f"{name:<{width}}{one_line(str(value))}\n" for name, value in pairs))
 
 
+def _widths(columns: Sequence[str], cells: list[list[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+
+
 def _plain(columns: Sequence[str], cells: list[list[str]], right: frozenset[str]) -> str:
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    widths = _widths(columns, cells)
     lines = []
     for row in (list(columns), *cells):
         parts = [
@@ -55,6 +71,20 @@ def _plain(columns: Sequence[str], cells: list[list[str]], right: frozenset[str]
     return "".join(lines)
 
 
+def _fitting(
+    width: int, columns: Sequence[str], cells: list[list[str]], spare: Sequence[str]
+) -> tuple[Sequence[str], list[list[str]]]:
+    """The columns that fit, the last of them down to a readable rest of the line."""
+    for name in spare:
+        *widths, last = _widths(columns, cells)
+        if sum(widths) + 2 * len(widths) + min(last, LAST_COLUMN) <= width:
+            break
+        index = list(columns).index(name)
+        columns = [*columns[:index], *columns[index + 1 :]]
+        cells = [[*row[:index], *row[index + 1 :]] for row in cells]
+    return columns, cells
+
+
 def _rich(io: Io, columns: Sequence[str], cells: list[list[str]], right: frozenset[str]) -> str:
     from io import StringIO
 
@@ -63,19 +93,15 @@ def _rich(io: Io, columns: Sequence[str], cells: list[list[str]], right: frozens
     from rich.text import Text
 
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for index, name in enumerate(columns):
-        last = index == len(columns) - 1
-        drawn.add_column(
-            name,
-            justify="right" if name in right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if last else None,
-            min_width=8 if last else len(name),
-        )
+    *widths, _ = _widths(columns, cells)
+    for name, width in zip(columns, [*widths, None], strict=True):
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        drawn.add_column(name, justify=justify, min_width=width, no_wrap=True, overflow="ellipsis")
     for row in cells:
-        drawn.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "") if name == "STATE" else "")
-                        for name, cell in zip(columns, row, strict=True)))  # fmt: skip
+        styles = [
+            STATE_STYLES.get(cell, "") if name == "STATE" else "" for name, cell in zip(columns, row, strict=True)
+        ]
+        drawn.add_row(*(Text(cell, style) for cell, style in zip(row, styles, strict=True)))
     out = StringIO()
     Console(
         file=out,

@@ -88,6 +88,8 @@ class Repl:
     def _line(self, text: str, io: Io) -> None:
         try:
             run_line(parse(text), io)
+            if self._session.foreground.interrupted:
+                io.write("\n")  # after the terminal's ^C
         except SyntaxProblem as problem:
             write_all(io.stderr, problem.show().encode("utf-8", "surrogateescape"))
             self._session.status = 2

@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,7 +114,7 @@ def _check_types(path: Path, table: dict[str, Any]) -> None:
         if key not in _KEYS:
             raise ManifestError(f"{path}: {key}: unknown key; accepted are {', '.join(_KEYS)}")
         kind = _KEYS[key]
-        if not isinstance(value, kind) or (kind is list and not all(isinstance(item, str) for item in value)):
+        if not isinstance(value, kind) or (kind is list and not all(isinstance(item, str) for item in table[key])):
             raise ManifestError(f"{path}: {key}: must be {_TYPE_NAMES[kind]}")
     for key in ("name", "description"):
         if not table.get(key):
@@ -138,16 +139,30 @@ def _check_values(path: Path, table: dict[str, Any]) -> None:
 
 
 def find(user_folder: Path | None) -> tuple[dict[str, Manifest], dict[str, ManifestError]]:
-    """All agents by name, and what is wrong with the others by folder name. A user's agent hides a bundled one."""
+    """All agents by name, and what is wrong with the others by folder name.
+
+    A user's agent hides a bundled one, also when it is broken: running another program instead would surprise.
+    The bundled ones are read once; the user's folder is read anew each time.
+    """
+    agents, broken = _read_all(user_folder) if user_folder else ({}, {})
+    bundled, broken_bundled = _read_bundled()
+    unhidden = {name: agent for name, agent in bundled.items() if name not in broken}
+    return {**unhidden, **agents}, {**broken_bundled, **broken}
+
+
+def _read_all(parent: Path) -> tuple[dict[str, Manifest], dict[str, ManifestError]]:
     agents: dict[str, Manifest] = {}
     broken: dict[str, ManifestError] = {}
-    for parent in (BUNDLED, *([user_folder] if user_folder else [])):
-        for path in sorted(parent.glob(f"*/{FILE}")):
-            try:
-                manifest = read(path.parent)
-            except ManifestError as error:
-                broken[path.parent.name] = error
-                agents.pop(path.parent.name, None)  # a broken agent must not turn into the bundled one
-            else:
-                agents[manifest.name] = manifest
+    for path in sorted(parent.glob(f"*/{FILE}")):
+        try:
+            manifest = read(path.parent)
+        except ManifestError as error:
+            broken[path.parent.name] = error
+        else:
+            agents[manifest.name] = manifest
     return agents, broken
+
+
+@cache
+def _read_bundled() -> tuple[dict[str, Manifest], dict[str, ManifestError]]:
+    return _read_all(BUNDLED)

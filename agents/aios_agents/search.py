@@ -10,6 +10,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_STOP_WORDS = """a about an and are as at by day days do for four from i in is it like liked likes me my of on one or
+please some something that the three to trip two want wants week weekend with"""
+
 _ENDINGS = re.compile(r"(?<=\w{3})(ies|es|s|ing|ed|y|e)$")
 
 
@@ -27,10 +30,6 @@ def rank(query: str, items: Sequence[T], text_of: Callable[[T], str]) -> list[tu
 
 
 def _words(text: str) -> set[str]:
-    """The words without their commonest English endings, so that "story" finds "stories"."""
-    return {_ENDINGS.sub("", word) for word in re.findall(r"[^\W_]+", text.lower())} - _STOP_WORDS
-
-
-_STOP_WORDS = frozenset(
-    re.findall(r"\w+", "a an and are as at by do for from i in is it lik m my of on or some someth th to trip want with")
-)
+    """The words that say something, without their commonest English endings: "story" finds "stories"."""
+    words = set(re.findall(r"[^\W_]+", text.lower())) - set(_STOP_WORDS.split())
+    return {_ENDINGS.sub("", word) for word in words}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from aios_shell import bench as benchmarks
@@ -14,7 +15,7 @@ def bench(io: Io, names: list[str], runs: int, json: bool) -> int:
     wanted = names or list(benchmarks.BENCHMARKS)
     found: dict[str, list[benchmarks.Measure]] = {}
     for name in wanted:
-        found[name] = benchmarks.run(name, runs=runs, progress=lambda what, name=name: io.note(f"bench {name}: {what}"))
+        found[name] = benchmarks.run(name, runs=runs, progress=partial(_tell, io, name))
     if json:
         render.json(io, found)
     else:
@@ -22,6 +23,10 @@ def bench(io: Io, names: list[str], runs: int, json: bool) -> int:
         columns = ("BENCH", "MEASURE", "RATIO", "OURS", "PEER", "UNIT", "GOAL", "MET", "AGAINST")
         render.table(io, columns, rows, right=frozenset({"RATIO", "OURS", "PEER"}))
     return 0 if all(measure.met for measures in found.values() for measure in measures) else 1
+
+
+def _tell(io: Io, name: str, what: str) -> None:
+    io.note(f"bench {name}: {what}")
 
 
 def _row(name: str, measure: benchmarks.Measure) -> tuple[Any, ...]:

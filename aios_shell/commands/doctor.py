@@ -59,7 +59,7 @@ def _llama(_: Io) -> Iterator[Check]:
         yield Check("llama.cpp", "fail", "llama-cpp-python is not installed", "install aios-shell again")
         return
     files = importlib.metadata.files("llama-cpp-python") or []
-    libraries = sorted({Path(file).name for file in files if ".so" in file.name or ".dylib" in file.name})
+    libraries = sorted({Path(file).name for file in files if file.suffix in (".so", ".dylib")})
     result = "ok" if any("llama" in name for name in libraries) else "fail"
     yield Check(
         "llama.cpp", result, f"llama-cpp-python {version}: {', '.join(libraries)}", "its native library is missing"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import urllib.error
+import urllib.request
 
 from aios_kernel.client import paths
 from aios_kernel.errors import BadRequest, KernelError, NoSuchModel
 from aios_shell import render
 from aios_shell.io import Io
+
+REACH_WITHIN_S = 10.0
 
 
 class PullFailed(KernelError):
@@ -33,27 +37,38 @@ def pull(io: Io, repo: str, file: str | None) -> None:
     """Into the data folder's models/, where the kernel looks. Prints the file's path."""
     if repo.count("/") != 1:
         raise BadRequest(f"'{repo}' is not OWNER/NAME, as in bartowski/SmolLM2-360M-Instruct-GGUF")
+    os.environ["HF_HUB_VERBOSITY"] = "error"  # both are read when the library is imported
     if not io.tty(io.stderr):
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # read when the library is imported
-    from huggingface_hub import hf_hub_download, list_repo_files
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    from huggingface_hub import constants, hf_hub_download, list_repo_files
+    from huggingface_hub.errors import HfHubHTTPError
 
+    _reach(constants.ENDPOINT, offline=constants.HF_HUB_OFFLINE)
     try:
-        name = file or _choose(list_repo_files(repo))
-        target = hf_hub_download(repo, name, local_dir=paths().models)
+        files = [file] if file else list_repo_files(repo)
+        path = hf_hub_download(repo, _choose(files), local_dir=paths().models)
+    except KernelError:
+        raise
     except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else 0
-        missing = status in (401, 404)  # the hub answers 401 for what is not there
-        raise PullFailed(
-            f"huggingface.co has no {repo}{f'/{file}' if file else ''}" if missing else _first(error)
-        ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, RuntimeError) as error:
-        raise PullFailed(f"cannot fetch {repo}: huggingface.co is not reachable ({_first(error)})") from error
-    except Exception as error:
-        if type(error).__module__.split(".")[0] not in ("httpx", "httpcore", "requests"):
-            raise
-        raise PullFailed(f"cannot fetch {repo}: huggingface.co is not reachable ({_first(error)})") from error
-    io.line(str(target))
+        what = f"{repo}/{file}" if file else repo
+        missing = error.response is not None and error.response.status_code in (401, 404)  # 401: private, or not there
+        raise PullFailed(f"{constants.ENDPOINT} has no {what}" if missing else _first(error)) from error
+    except Exception as error:  # whatever the library's HTTP client raises; its type changes between releases
+        raise PullFailed(f"cannot fetch {repo}: {_first(error)}") from error
+    io.line(path)
+
+
+def _reach(endpoint: str, *, offline: bool) -> None:
+    """One quick look: the library itself tries again for half a minute. Raises PullFailed."""
+    if offline:
+        raise PullFailed("HF_HUB_OFFLINE is set: nothing is fetched")
+    try:
+        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=REACH_WITHIN_S).close()  # noqa: S310
+    except urllib.error.HTTPError as error:
+        error.close()  # it answered: that is all that was asked
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise PullFailed(f"{endpoint} is not reachable: {getattr(reason, 'strerror', None) or reason}") from error
 
 
 def _choose(files: list[str]) -> str:

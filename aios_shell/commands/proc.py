@@ -13,6 +13,8 @@ from aios_shell.session import exit_status, wait_for
 _COLUMNS = ("PID", "PPID", "AGENT", "STATE", "NI", "TOKENS", "TOK/S", "CTX", "KV", "WAIT", "TIME", "WHY", "TASK")
 _RIGHT = frozenset({"PID", "PPID", "NI", "TOKENS", "TOK/S", "CTX", "KV", "WAIT", "TIME"})
 
+_SPARE = ("PPID", "KV", "WAIT", "WHY", "NI", "CTX", "TOK/S", "TIME")
+
 
 def ps(io: Io, all: bool, tree: bool, json: bool) -> None:
     procs = io.session.connect(io.note).procs(all=all)
@@ -21,7 +23,7 @@ def ps(io: Io, all: bool, tree: bool, json: bool) -> None:
         render.json(io, procs)
         return
     depths = _depths(procs) if tree else [(proc, 0) for proc in procs]
-    render.table(io, _COLUMNS, [_row(proc, depth) for proc, depth in depths], right=_RIGHT)
+    render.table(io, _COLUMNS, [_row(proc, depth) for proc, depth in depths], right=_RIGHT, spare=_SPARE)
 
 
 def _row(proc: ProcInfo, depth: int) -> tuple[object, ...]:

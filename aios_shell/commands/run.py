@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from aios_kernel.errors import NoSuchAgent
 from aios_kernel.protocol import RunRequest
 from aios_shell.io import Io
@@ -57,6 +55,4 @@ def attach(io: Io, pid: int) -> int:
     info = client.proc(pid)
     agent = io.session.find_agent(info.agent, client)
     feed = agent is not None and agent.reads_stdin and info.exit_code is None
-    with contextlib.suppress(BrokenPipeError):
-        return AgentRun(client, pid, io, feed=feed).follow()
-    return 141
+    return AgentRun(client, pid, io, feed=feed).follow()

@@ -9,7 +9,7 @@ import json
 import os
 import select
 import sys
-from typing import IO, Final
+from typing import Final
 
 from aios_kernel.client.launch import answers
 from aios_kernel.client.paths import Paths, paths
@@ -72,18 +72,18 @@ def _run(report: _Report, *, foreground: bool) -> int:
     where.make()
     if "AIOS_HOME" in os.environ:
         os.environ["AIOS_HOME"] = str(where.state.parent)  # the working folder changes below
-    with where.lock.open("a") as lock:
-        if not _take(lock, where):
-            report.ready()
-            if foreground:
-                print("aios kernel: already running", file=sys.stderr)
-            return 0
-        os.chdir("/")  # keep no file system busy
-        try:
-            where.run_file.write_text(f"{os.getpid()}\n")
-            _serve(where, user_umask, report)
-        finally:
-            where.run_file.unlink(missing_ok=True)  # before the lock goes: it is ours until then
+    lock = os.open(where.lock, os.O_RDWR | os.O_CREAT, 0o600)  # never closed: it goes when the process has gone
+    if not _take(lock, where):
+        report.ready()
+        if foreground:
+            print("aios kernel: already running", file=sys.stderr)
+        return 0
+    os.chdir("/")  # keep no file system busy
+    try:
+        where.run_file.write_text(f"{os.getpid()}\n")
+        _serve(where, user_umask, report)
+    finally:
+        where.run_file.unlink(missing_ok=True)
     return 0
 
 
@@ -102,7 +102,7 @@ def _serve(where: Paths, user_umask: int, report: _Report) -> None:
     asyncio.run(serve(where, user_umask, report.ready))
 
 
-def _take(lock: IO[str], where: Paths) -> bool:
+def _take(lock: int, where: Paths) -> bool:
     """Take the kernel's lock. False: another kernel has it, and answers.
 
     Raises:
@@ -119,4 +119,7 @@ def _take(lock: IO[str], where: Paths) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # a thread that cannot be interrupted (a model being loaded, a tool) must not hold up the end

@@ -12,7 +12,7 @@ from aios_kernel.clock import Clock
 from aios_kernel.journal import EventRow, Journal
 from aios_kernel.protocol import Event, EventKind, Pid
 
-TAIL_LENGTH: Final = 256  # newest events kept in memory, so that followers seldom read the journal
+TAIL_LENGTH: Final = 128  # newest events kept in memory, so that followers seldom read the journal
 PAGE: Final = 500  # events of one journal read
 
 _BINARY: Final = frozenset({EventKind.STDOUT, EventKind.STDERR})

@@ -8,6 +8,7 @@ in worker threads on cursors, so neither ever holds the event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import queue
@@ -137,12 +138,25 @@ def _columns(kind: type[Record]) -> dict[str, str]:
     return {f.name: _SQL_TYPES[str(f.type).removesuffix(" | None")] for f in dataclasses.fields(kind)}
 
 
-def _insert_sql(kind: type[Record]) -> str:
-    lists = ", ".join(f"unnest(?::{sql_type}[])" for sql_type in _columns(kind).values())
-    return f"INSERT INTO {_TABLES[kind]} SELECT {lists}"
+class _Insert:
+    """The insertion of one kind of record. Statements are parsed once: parsing is a third of a one-row insert."""
 
+    def __init__(self, connection: duckdb.DuckDBPyConnection, kind: type[Record]) -> None:
+        columns = _columns(kind)
+        self._connection = connection
+        self._names = list(columns)
+        marks = ", ".join("?" for _ in columns)
+        lists = ", ".join(f"unnest(?::{sql_type}[])" for sql_type in columns.values())
+        into = f"INSERT INTO {_TABLES[kind]} "
+        self._one = connection.extract_statements(into + f"VALUES ({marks})")[0]
+        self._many = connection.extract_statements(into + f"SELECT {lists}")[0]
 
-_INSERTS: Final = {kind: _insert_sql(kind) for kind in _TABLES}
+    def __call__(self, rows: list[Record]) -> None:
+        """One row as it is: 0.6 ms; several as lists: 0.9 ms for two, 2 ms for a hundred."""
+        if len(rows) == 1:
+            self._connection.execute(self._one, [getattr(rows[0], name) for name in self._names])
+        else:
+            self._connection.execute(self._many, [[getattr(row, name) for row in rows] for name in self._names])
 
 
 class Journal:
@@ -157,6 +171,7 @@ class Journal:
         self.boot = boot
         self.last_pid = last_pid
         self._connection = connection
+        self._inserts = {kind: _Insert(connection, kind) for kind in _TABLES}
         self._queue: queue.SimpleQueue[tuple[Record, asyncio.Future[None]] | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="journal-read")
         self._cursors = connection.cursor()  # the readers' own: never in the writer's transaction
@@ -257,20 +272,20 @@ class Journal:
             log.debug("rows written after the event loop's end")
 
     def _insert(self, records: list[Record]) -> None:
+        if len(records) == 1:  # a transaction by itself, without the statements around it
+            self._inserts[type(records[0])](records)
+            return
         by_kind: dict[type[Record], list[Record]] = {}
         for record in records:
             by_kind.setdefault(type(record), []).append(record)
         self._connection.begin()
         try:
             for kind, rows in by_kind.items():
-                names = [f.name for f in dataclasses.fields(kind)]
-                self._connection.execute(_INSERTS[kind], [[getattr(row, name) for row in rows] for name in names])
+                self._inserts[kind](rows)
             self._connection.commit()
         except duckdb.Error:
-            try:
+            with contextlib.suppress(duckdb.Error):  # a failed commit has rolled back already
                 self._connection.rollback()
-            except duckdb.Error as error:  # a failed commit has rolled back already
-                log.debug("rollback: %s", error)
             raise
 
 

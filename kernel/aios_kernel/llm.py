@@ -18,6 +18,7 @@ from aios_kernel.scheduler.request import EngineStats, GenEvent, Usage
 log = logging.getLogger(__name__)
 
 CLOSE_S: Final = 10.0  # one step and the model's teardown
+ABANDON_S: Final = 0.1  # a model that still loads cannot be interrupted: its thread is left to itself
 
 
 class Llm:
@@ -98,7 +99,7 @@ class Llm:
         """End the engine and its thread."""
         engine, self._engine, self._chat = self._engine, None, None
         if engine is not None:
-            await asyncio.to_thread(engine.close, CLOSE_S)
+            await asyncio.to_thread(engine.close, CLOSE_S if engine.ready.done() else ABANDON_S)
 
     def _deliver(self, engine: Engine, events: list[GenEvent]) -> None:
         if engine is self._engine and self._chat is not None:
@@ -122,11 +123,16 @@ class Llm:
         """Take the process's context off its slot; None when it has none."""
         if self._engine is None or self._broken:
             return None
-        return await asyncio.wrap_future(self._engine.suspend(pid))
+        suspended = self._engine.suspend(pid)
+        if self.spec is None:
+            return None  # still loading: there is no context yet, and the engine will know when it starts
+        return await asyncio.wrap_future(suspended)
 
     async def resume(self, pid: Pid) -> None:
         if self._engine is not None and not self._broken:
-            await asyncio.wrap_future(self._engine.resume(pid))
+            resumed = self._engine.resume(pid)
+            if self.spec is not None:
+                await asyncio.wrap_future(resumed)
 
     def renice(self, pid: Pid, nice: int) -> None:
         if self._engine is not None:

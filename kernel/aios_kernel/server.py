@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,7 @@ from aios_kernel.errors import (
 )
 from aios_kernel.life import Life
 from aios_kernel.sse import EventStream, sse, until_gone
+from aios_kernel.supervisor import Supervisor
 from aios_kernel.syscall import parse_args
 
 log = logging.getLogger(__name__)
@@ -160,14 +161,24 @@ def _stream_routes(kernel: Kernel) -> APIRouter:
 
     @routes.post("/{pid}/stdin")
     async def feed(request: Request, pid: int, eof: bool = False) -> Response:
-        async for data in request.stream():  # reads on only as fast as the agent does
-            if data:
-                await supervisor.feed(pid, data)
+        await _feed(supervisor, pid, request.stream())
         if eof:
             await supervisor.end_stdin(pid)
         return _json(None)
 
     return routes
+
+
+async def _feed(supervisor: Supervisor, pid: int, body: AsyncIterator[bytes]) -> None:
+    """Pass a request's body to the agent; it is read only as fast as the agent reads."""
+    try:
+        async for data in body:
+            if data:
+                await supervisor.feed(pid, data)
+    except KernelError:
+        async for _ in body:  # a client that still sends would not hear the error
+            pass
+        raise
 
 
 def _syscall_routes(kernel: Kernel) -> APIRouter:

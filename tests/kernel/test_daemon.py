@@ -12,11 +12,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from daemons import Daemon, os_alive
 
 from aios_kernel.client import event_of, launch, paths
 from aios_kernel.errors import BadConfig, KernelUnreachable
 from aios_kernel.protocol import EventKind, ProcState
-from kernel.conftest import Daemon, os_alive
 
 
 def test_many_starters_get_one_kernel(home: Path, fresh: Callable[[], Daemon]) -> None:
@@ -32,7 +32,7 @@ def test_many_starters_get_one_kernel(home: Path, fresh: Callable[[], Daemon]) -
     second = subprocess.run(
         [sys.executable, "-m", "aios_kernel", "--foreground"], timeout=60, capture_output=True, text=True, check=False
     )
-    assert (0, "", "aios kernel: already running\n") == (second.returncode, second.stdout, second.stderr)
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "aios kernel: already running\n")
     assert kernels[0] == fresh().client.status().pid
 
 
@@ -45,16 +45,16 @@ def test_stop_leaves_nothing_behind(home: Path, fresh: Callable[[], Daemon]) -> 
     assert len(family) == 1 + 1 + len(agents)
     stream = daemon.client.events(agents[0].pid, follow=True)
     assert launch.stop()
-    assert not any(process.is_running() for process in family)
+    assert (psutil.wait_procs(family, timeout=5)[1], [p for p in family if p.is_running()]) == ([], [])
     left = {path.name for path in home.rglob("*") if path.name.startswith("kernel.")}
     assert {"kernel.log", "kernel.lock"} == left
     # Whoever followed an agent saw its end.
     last = [event_of(data) for _, data in stream][-1]
     stream.close()
-    assert (EventKind.EXIT, "143") == (last.kind, last.data)
+    assert (last.kind, last.data) == (EventKind.EXIT, "143")
     assert not launch.stop()  # twice is fine
     codes = {proc.pid: proc.exit_code for proc in fresh().client.procs(all=True)}
-    assert [143, 137, 143] == [codes[agent.pid] for agent in agents]
+    assert [codes[agent.pid] for agent in agents] == [143, 137, 143]
 
 
 def test_sigterm_is_a_clean_stop(home: Path, fresh: Callable[[], Daemon]) -> None:
@@ -81,13 +81,13 @@ def test_a_killed_kernel_is_replaced_and_the_new_one_knows_what_ran(home: Path, 
     client = launch.connect(notices.append)
     assert [f"the kernel (pid {kernel}) had died; started a new one"] == notices
     rows = {proc.pid: proc for proc in client.procs(all=True)}
-    assert (3, "exit 3") == (rows[done].exit_code, rows[done].reason)
-    assert (137, "kernel died", ProcState.EXITED) == (
+    assert (rows[done].exit_code, rows[done].reason) == (3, "exit 3")
+    assert (
         rows[probe.pid].exit_code,
         rows[probe.pid].reason,
         rows[probe.pid].state,
-    )
-    assert (EventKind.EXIT, "137") == (lambda e: (e.kind, e.data))(daemon.events(probe.pid, follow=True)[-1])
+    ) == (137, "kernel died", ProcState.EXITED)
+    assert (lambda e: (e.kind, e.data))(daemon.events(probe.pid, follow=True)[-1]) == (EventKind.EXIT, "137")
     assert probe.pid < daemon.run("exit 0")  # pids go on
 
 
@@ -97,7 +97,7 @@ def test_a_dead_host_is_replaced(home: Path, fresh: Callable[[], Daemon]) -> Non
     (host,) = psutil.Process(daemon.client.status().pid).children()
     host.kill()
     info = daemon.finished(probe.pid)
-    assert (137, "agent host died") == (info.exit_code, info.reason)
+    assert (info.exit_code, info.reason) == (137, "agent host died")
     assert daemon.finished(daemon.run("exit 0")).exit_code == 0
 
 
@@ -109,7 +109,6 @@ def test_a_wrong_config_is_reported_to_the_starter(home: Path, fresh: Callable[[
             fresh()
     finally:
         config.unlink()
-    assert not launch.is_running(paths())
     assert not paths().run_file.exists()
 
 
@@ -119,7 +118,7 @@ def test_a_damaged_journal_is_reported_to_the_starter(home: Path, fresh: Callabl
     journal.rename(aside)
     journal.write_bytes(b"damaged" * 9_999)
     try:
-        with pytest.raises(KernelUnreachable, match="the journal .* cannot be used: .*not a valid DuckDB"):
+        with pytest.raises(KernelUnreachable, match=r"the journal .* cannot be used: .*not a valid DuckDB"):
             fresh()
     finally:
         aside.rename(journal)

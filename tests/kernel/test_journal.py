@@ -33,7 +33,7 @@ async def test_rows_come_back_as_written(tmp_path: Path) -> None:
         await journal.append(Result(1, 0, None, '{"errno": "ETOOL"}', 2.0))
         assert [{"data": bytes(range(256))}] == await journal.read("SELECT data FROM events")
         rows = await journal.read("SELECT name, result, error, finished_at FROM syscalls")
-        assert [{"name": "tool.call", "result": None, "error": '{"errno": "ETOOL"}', "finished_at": 2.0}] == rows
+        assert rows == [{"name": "tool.call", "result": None, "error": '{"errno": "ETOOL"}', "finished_at": 2.0}]
     finally:
         journal.close()
 
@@ -48,7 +48,7 @@ async def test_rows_queued_together_are_durable_in_order(tmp_path: Path) -> None
         await futures[-1]
         await asyncio.sleep(0)  # the callbacks of the last future itself
         assert list(range(5_000)) == done
-        assert [{"n": 5_000}] == await journal.read("SELECT count(*) AS n FROM events")
+        assert await journal.read("SELECT count(*) AS n FROM events") == [{"n": 5_000}]
     finally:
         journal.close()
 
@@ -58,14 +58,14 @@ async def test_a_cancelled_waiter_loses_no_row(tmp_path: Path) -> None:
     try:
         journal.append(event(1, 0)).cancel()
         await journal.append(event(1, 1))
-        assert [{"seq": 0}, {"seq": 1}] == await journal.read("SELECT seq FROM events ORDER BY seq")
+        assert await journal.read("SELECT seq FROM events ORDER BY seq") == [{"seq": 0}, {"seq": 1}]
     finally:
         journal.close()
 
 
 async def test_the_next_boot_closes_what_a_dead_kernel_left_open(tmp_path: Path) -> None:
     journal = opened(tmp_path / "j")
-    assert (1, 0) == (journal.boot, journal.last_pid)
+    assert (journal.boot, journal.last_pid) == (1, 0)
     await journal.append(start(1, 1))
     await journal.append(End(1, 0, "done", 3, 10, 5, 15, 4096, 0.5, True, 2.0))
     await journal.append(start(2, 1))
@@ -74,14 +74,14 @@ async def test_the_next_boot_closes_what_a_dead_kernel_left_open(tmp_path: Path)
 
     journal = opened(tmp_path / "j")
     try:
-        assert (2, 2) == (journal.boot, journal.last_pid)
+        assert (journal.boot, journal.last_pid) == (2, 2)
         rows = await journal.read("SELECT pid, exit_code, reason, nice, ended_at FROM procs ORDER BY pid")
-        assert [
+        assert rows == [
             {"pid": 1, "exit_code": 0, "reason": "done", "nice": 3, "ended_at": 2.0},
             {"pid": 2, "exit_code": 137, "reason": "kernel died", "nice": 3, "ended_at": 5.0},
-        ] == rows
+        ]
         events = await journal.read("SELECT seq, kind, data FROM events WHERE pid = 2 ORDER BY seq")
-        assert {"seq": 1, "kind": "exit", "data": b"137"} == events[-1]
+        assert events[-1] == {"seq": 1, "kind": "exit", "data": b"137"}
     finally:
         journal.close()
 
@@ -100,19 +100,23 @@ asyncio.run(main())
 """
 
 
+def crash(path: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program that makes one row durable and dies at once."""
+    return subprocess.run([sys.executable, "-c", CRASH, path], timeout=60, check=False, capture_output=True, text=True)
+
+
 async def test_a_durable_row_survives_a_crash(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", CRASH, tmp_path / "j"], timeout=60, check=False)
-    assert done.returncode == 9
+    assert crash(tmp_path / "j").returncode == 9
     journal = opened(tmp_path / "j")
     try:
-        assert [{"data": b"durable"}] == await journal.read("SELECT data FROM events")
+        assert await journal.read("SELECT data FROM events") == [{"data": b"durable"}]
     finally:
         journal.close()
 
 
 def test_a_damaged_file_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "j").write_bytes(b"not a database at all" * 1000)
-    with pytest.raises(InternalError, match="the journal .*/j cannot be used: .*not a valid DuckDB") as caught:
+    with pytest.raises(InternalError, match=r"the journal .*/j cannot be used: .*not a valid DuckDB") as caught:
         opened(tmp_path / "j")
     assert "\n" not in caught.value.message
 
@@ -120,9 +124,7 @@ def test_a_damaged_file_is_one_clear_line(tmp_path: Path) -> None:
 async def test_one_process_has_the_file(tmp_path: Path) -> None:
     journal = opened(tmp_path / "j")
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", CRASH, tmp_path / "j"], timeout=60, check=False, capture_output=True, text=True
-        )
+        done = crash(tmp_path / "j")
         assert done.returncode == 1
         assert "cannot be used: IO Error: Could not set lock on file" in done.stderr
     finally:
@@ -135,7 +137,7 @@ async def test_a_row_that_cannot_be_written_fails_its_waiter_and_no_other(tmp_pa
         with pytest.raises(InternalError, match="the journal cannot be written"):
             await journal.append(event(2**70, 0))
         await journal.append(event(1, 0))
-        assert [{"n": 1}] == await journal.read("SELECT count(*) AS n FROM events")
+        assert await journal.read("SELECT count(*) AS n FROM events") == [{"n": 1}]
     finally:
         journal.close()
 

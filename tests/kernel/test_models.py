@@ -25,7 +25,7 @@ def found(tmp_path: Path) -> dict[str, str]:
 
 def test_the_embedded_model_comes_first_under_a_short_name(tmp_path: Path) -> None:
     first = models.find(tmp_path, {}, tmp_path)[0]
-    assert ("smollm2-135m-instruct-q4_1", "embedded") == (first.ref, first.origin)
+    assert (first.ref, first.origin) == ("smollm2-135m-instruct-q4_1", "embedded")
     assert first.bytes > 90_000_000
 
 
@@ -37,15 +37,18 @@ def test_other_programs_models_are_found(tmp_path: Path) -> None:
     store = tmp_path / ".ollama" / "models"
     manifest = store / "manifests" / "registry.ollama.ai" / "library" / "llama3.2" / "1b"
     manifest.parent.mkdir(parents=True)
-    layers = [{"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:beef"}, {"mediaType": "x", "digest": "y"}]
+    layers = [
+        {"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:beef"},
+        {"mediaType": "x", "digest": "y"},
+    ]
     manifest.write_text(json.dumps({"layers": layers}))
     gguf(store / "blobs" / "sha256-beef")
-    assert {
+    assert found(tmp_path) == {
         "mine-q8_0": "data",
         "qwen2.5-0.5b-instruct-q4_k_m": "huggingface",
         "llama3.2:1b": "ollama",
         "gemma-3-1b": "lmstudio",
-    } == found(tmp_path)
+    }
 
 
 def test_what_is_no_model_is_left_out(tmp_path: Path) -> None:
@@ -59,7 +62,7 @@ def test_what_is_no_model_is_left_out(tmp_path: Path) -> None:
     manifests = tmp_path / ".ollama" / "models" / "manifests" / "r" / "n" / "m"
     manifests.mkdir(parents=True)
     (manifests / "tag").write_text("[1, 2")
-    assert {"big-00001-of-00002": "data"} == found(tmp_path)
+    assert found(tmp_path) == {"big-00001-of-00002": "data"}
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root reads everything")
@@ -68,7 +71,7 @@ def test_unreadable_folders_are_skipped(tmp_path: Path) -> None:
     gguf(tmp_path / "data" / "b.gguf")
     (tmp_path / "data" / "locked").chmod(0)
     try:
-        assert {"b": "data"} == found(tmp_path)
+        assert found(tmp_path) == {"b": "data"}
     finally:
         (tmp_path / "data" / "locked").chmod(0o700)
 
@@ -76,7 +79,7 @@ def test_unreadable_folders_are_skipped(tmp_path: Path) -> None:
 def test_equal_names_get_different_references(tmp_path: Path) -> None:
     for folder in ("data/x", "data/y", "data/z", ".lmstudio/models/p"):
         gguf(tmp_path / folder / "same.gguf", f"GGUF{folder}".encode())
-    assert {"same": "data", "same@data": "data", "same@data-2": "data", "same@lmstudio": "lmstudio"} == found(tmp_path)
+    assert found(tmp_path) == {"same": "data", "same@data": "data", "same@data-2": "data", "same@lmstudio": "lmstudio"}
 
 
 MODELS = [ModelInfo("qwen-0.5b", "/m/a.gguf", 1, "data"), ModelInfo("qwen-3b", "/m/b.gguf", 1, "data")]
@@ -104,5 +107,5 @@ def test_a_path_names_a_file_outside_the_folders(tmp_path: Path) -> None:
     path = gguf(tmp_path / "Own.Q4_0.gguf")
     own = models.resolve(str(path), MODELS)
     assert ModelInfo("own-q4_0", str(path), 8, "path") == own
-    assert [False, False, True] == [model.current for model in models.mark(MODELS, own)]
-    assert [True, False] == [model.current for model in models.mark(MODELS, MODELS[0])]
+    assert [model.current for model in models.mark(MODELS, own)] == [False, False, True]
+    assert [model.current for model in models.mark(MODELS, MODELS[0])] == [True, False]

@@ -66,7 +66,7 @@ def test_pids_go_on_from_the_journal_and_are_never_reused() -> None:
     first = make(table)
     end(first, S.EXITED)
     table.forget(first)
-    assert [42, 43] == [first.pid, make(table).pid]
+    assert [first.pid, make(table).pid] == [42, 43]
     with pytest.raises(NoSuchProcess, match="no process 42"):
         table.need(42)
 

@@ -7,9 +7,9 @@ import socket
 import stat
 
 import pytest
+from daemons import Daemon
 
 from aios_kernel.errors import BadRequest, NoSuchProcess
-from kernel.conftest import Daemon
 
 
 def raw(daemon: Daemon, request: bytes) -> tuple[int, dict[str, object]]:
@@ -36,10 +36,11 @@ def test_every_error_has_one_shape(daemon: Daemon) -> None:
     assert status == 404
     assert body == {"error": {"errno": "EINVAL", "message": "GET /nothing: Not Found", "data": {}}}
     status, body = raw(
-        daemon, b"POST /procs HTTP/1.1\r\nHost: k\r\nConnection: close\r\nContent-Length: 9\r\n"
-        b"Content-Type: application/json\r\n\r\n{\"agent\":"
+        daemon,
+        b"POST /procs HTTP/1.1\r\nHost: k\r\nConnection: close\r\nContent-Length: 9\r\n"
+        b'Content-Type: application/json\r\n\r\n{"agent":',
     )
-    assert (400, "EINVAL") == (status, body["error"]["errno"])  # type: ignore[index]
+    assert (status, body["error"]["errno"]) == (400, "EINVAL")  # type: ignore[index]
     with pytest.raises(BadRequest, match="pid: Input should be a valid integer"):
         daemon.client.call("GET", "/procs/abc")
     with pytest.raises(BadRequest, match="agent: Field required"):
@@ -65,4 +66,4 @@ def test_status(daemon: Daemon) -> None:
     assert daemon.paths.run_file.read_text() == f"{status.pid}\n"
     assert status.model == "smollm2-135m-instruct-q4_1"
     assert status.model_state in ("loading", "ready")
-    assert [True] == [model.current for model in daemon.client.models() if model.ref == status.model]
+    assert [model.current for model in daemon.client.models() if model.ref == status.model] == [True]

@@ -12,11 +12,11 @@ import pytest
 
 @pytest.fixture
 def aios(tmp_path: Path):
-    def run(*words: str, stdin: str = "", **options) -> tuple[int, str, str]:
-        env = {"AIOS_HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    def run(*words: str, stdin: str = "", **more: str) -> tuple[int, str, str]:
+        env = {"AIOS_HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"], "HOME": str(tmp_path), **more}
         done = subprocess.run(
             [sys.executable, "-m", "aios_shell", *words],
-            input=stdin, env=env, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False, **options,
+            input=stdin, env=env, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False,
         )  # fmt: skip
         return done.returncode, done.stdout, done.stderr
 
@@ -82,3 +82,8 @@ def test_a_closed_pipe_ends_it_without_a_word(tmp_path: Path) -> None:
         os.close(write)
         assert process.stderr is not None
         assert (process.stderr.read(), process.wait(timeout=60)) == ("", 141)
+
+
+def test_a_pull_that_cannot_reach_the_hub_is_one_line(aios) -> None:
+    expected = (1, "", "aios: http://127.0.0.1:9 is not reachable: Connection refused\n")
+    assert expected == aios("model", "pull", "a/b", HF_ENDPOINT="http://127.0.0.1:9")

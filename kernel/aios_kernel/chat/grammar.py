@@ -15,6 +15,8 @@ from aios_kernel.protocol import ToolSpec
 CALL_OPEN: Final = "<tool_call>"
 CALL_CLOSE: Final = "</tool_call>"
 
+MAX_GRAMMAR_CHARS: Final = 200_000  # llama.cpp's parser takes 0.1 s or so for this many
+
 # The converter's strings may hold raw control characters, which JSON forbids (RFC 8259, section 7).
 _LOOSE_CHAR: Final = r'[^"\\]'
 _JSON_CHAR: Final = r'[^"\\\x7F\x00-\x1F]'
@@ -31,6 +33,8 @@ def json_grammar(schema: Mapping[str, Any]) -> str:
         raise BadRequest(f"not a JSON Schema: {error.message}") from error
     except Exception as error:  # the converter raises whatever its code runs into
         raise BadRequest(f"no grammar for this JSON Schema: {type(error).__name__}: {error}") from error
+    if len(grammar) > MAX_GRAMMAR_CHARS:
+        raise BadRequest(f"the grammar of this JSON Schema is too large: {len(grammar)} characters")
     return re.sub(
         r"^(char ::= )(.*)$",
         lambda match: match[1] + match[2].replace(_LOOSE_CHAR, _JSON_CHAR),

@@ -71,7 +71,7 @@ class Stream:
         sock = self._connection.sock
         if sock is not None:
             with contextlib.suppress(OSError):  # already closed by the peer
-                sock.shutdown(socket.SHUT_RDWR)  # wakes a reader that blocks, in another thread or below a signal handler
+                sock.shutdown(socket.SHUT_RDWR)  # wakes a reader, also below a signal handler
         if not self._reading:
             self._connection.close()
 

@@ -28,7 +28,7 @@ class EngineConfig:
 
     slots: int = 8  # sequences with KV in the context at once
     window: int = 4096  # tokens a sequence may hold
-    threads: int = 0  # 0: the governor decides, up to the cores
+    threads: int = 0  # 0: as many as there are cores that nobody else keeps busy
     policy: str = "rr"
     quantum: int = 32  # tokens a process may produce before it yields to one that waits
     chunk: int = 32  # tokens of one prefill call: 264, 277 and 276 tokens/s at 16, 32 and 64 (2 cores, AVX2)

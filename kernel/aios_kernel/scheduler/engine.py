@@ -64,7 +64,7 @@ class Engine:
         self._config = config
         self._clock = clock
         self._deliver = deliver
-        self._governor = governor or Governor.for_machine(config.threads or available_cores())
+        self._governor = governor or _governor(config.threads)
         self._inbox: SimpleQueue[tuple[Operation, Future[Any]] | None] = SimpleQueue()
         self._gate = Lock()  # guards _ended against posts that nobody would answer
         self._ended: KernelError | None = None
@@ -278,6 +278,10 @@ class Engine:
                 item = self._inbox.get()
                 if item is not None and item[1].set_running_or_notify_cancel():
                     item[1].set_exception(error)
+
+
+def _governor(threads: int) -> Governor:
+    return Governor(threads, read=None) if threads else Governor.for_machine(available_cores())
 
 
 _UNKNOWN = Usage()

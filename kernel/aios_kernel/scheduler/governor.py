@@ -30,8 +30,11 @@ class CpuTimes:
 class Governor:
     """Decides from readings of the CPU times; holds no other state than the last ones. Owner thread only."""
 
-    def __init__(self, cores: int, read: Callable[[], CpuTimes], *, machine_cores: int | None = None) -> None:
-        """cores: the most threads to use. machine_cores: those that `read` speaks of, when more."""
+    def __init__(self, cores: int, read: Callable[[], CpuTimes] | None, *, machine_cores: int | None = None) -> None:
+        """cores: the most threads to use. machine_cores: those that `read` speaks of, when more.
+
+        read: None leaves it at `cores` threads.
+        """
         self.threads = cores
         self._cores = cores
         self._machine_cores = max(cores, machine_cores or cores)
@@ -45,8 +48,8 @@ class Governor:
 
     def update(self, now: float) -> int:
         """The number of threads for a step that starts at `now` (seconds, monotonic)."""
-        if self._cores == 1:
-            return 1
+        if self._read is None or self._cores == 1:
+            return self.threads
         if self._last is None:
             self._last = now, self._read()
         elif now - self._last[0] >= SAMPLE_S:

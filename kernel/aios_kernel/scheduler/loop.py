@@ -55,7 +55,7 @@ class StepLoop:
         self.steps = 0
         self.step_s = 0.0  # running mean of a decode step
         self.prefilling: Pid | None = None  # read by other threads, to know whom an abort would hit
-        self._suspects: set[Pid] = set()  # were in a failed batch: fed alone until one call succeeds
+        self._suspects: set[Pid] = set()  # were in a failed batch: fed alone until they are past it
         self._queue_counter = 0
         self.threads = 0
 
@@ -250,7 +250,6 @@ class StepLoop:
         for (line, job), row in zip(batch, rows, strict=True):
             job.decode_s += took
             line.token_times.append(now)
-            self._suspects.discard(line.pid)
             self._fed(line, job, row)
         return True
 
@@ -260,6 +259,7 @@ class StepLoop:
         log.fed += 1
         if log.pending:
             return
+        self._suspects.discard(line.pid)
         try:
             token = job.choose(row)
         except CoreError as error:

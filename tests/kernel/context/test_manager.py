@@ -47,7 +47,7 @@ def test_the_least_recently_used_context_makes_room() -> None:
     first, second = world.run(1, b"one"), world.run(2, b"two")
     world.manager.touch(first)
     world.run(3, b"three")
-    assert (Tier.SLOT, Tier.RAM) == (first.tier, second.tier)
+    assert (first.tier, second.tier) == (Tier.SLOT, Tier.RAM)
 
 
 def test_a_context_comes_back_as_it_left() -> None:
@@ -57,7 +57,7 @@ def test_a_context_comes_back_as_it_left() -> None:
     world.run(3, b"three")
     assert first.tier is Tier.RAM
     world.manager.enter(first, keep={Pid(1)})
-    assert (b"the first prompt", 0) == (world.held(first), first.log.pending)
+    assert (world.held(first), first.log.pending) == (b"the first prompt", 0)
     world.manager.check_invariants()
 
 
@@ -65,9 +65,9 @@ def test_a_prompt_that_changed_meanwhile_keeps_only_what_it_shares() -> None:
     world = World()
     first = world.run(1, b"sixteen bytes, 1, and an old tail, long")
     world.manager.leave(first)
-    assert 16 == world.manager.begin(first, tuple(b"sixteen bytes, 1, and a new one altogether"), 16)
+    assert world.manager.begin(first, tuple(b"sixteen bytes, 1, and a new one altogether"), 16) == 16
     world.run(1, b"sixteen bytes, 1, and a new one altogether")
-    assert b"sixteen bytes, 1, and a new one altogether" == world.held(first)
+    assert world.held(first) == b"sixteen bytes, 1, and a new one altogether"
 
 
 def test_a_damaged_snapshot_is_rebuilt_from_the_log() -> None:
@@ -81,7 +81,7 @@ def test_a_damaged_snapshot_is_rebuilt_from_the_log() -> None:
     world.manager.check_invariants()
     assert (0, len(b"the first prompt")) == (first.log.fed, first.log.pending)
     world.feed(first)
-    assert b"the first prompt" == world.held(first)
+    assert world.held(first) == b"the first prompt"
 
 
 class Forgetful(ScriptedCore):
@@ -107,7 +107,7 @@ def test_ram_holds_no_more_than_allowed() -> None:
     for pid in range(1, 6):
         world.manager.leave(world.run(pid, b"sixteen bytes, 1"))
         world.manager.check_invariants()
-    assert [5] == [info.pid for info in world.manager.infos()]
+    assert [info.pid for info in world.manager.infos()] == [5]
 
 
 def test_a_dropped_context_leaves_nothing() -> None:
@@ -115,7 +115,7 @@ def test_a_dropped_context_leaves_nothing() -> None:
     world.run(1, b"one")
     world.manager.drop(Pid(1))
     world.manager.check_invariants()
-    assert (None, None) == tuple(world.manager.slots)
+    assert tuple(world.manager.slots) == (None, None)
 
 
 def test_the_checksum_sees_a_changed_bit_and_swapped_words() -> None:
@@ -123,4 +123,4 @@ def test_the_checksum_sees_a_changed_bit_and_swapped_words() -> None:
     flipped, swapped = data.copy(), data.copy()
     flipped[54_321] ^= 4
     swapped[8:16], swapped[16:24] = data[16:24], data[8:16]
-    assert 3 == len({checksum(data), checksum(flipped), checksum(swapped)})
+    assert len({checksum(data), checksum(flipped), checksum(swapped)}) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -12,11 +13,11 @@ import pytest
 from aios_kernel.clock import SystemClock
 from aios_kernel.core import Core, EngineConfig, SamplingParams
 from aios_kernel.errors import BadRequest, InvalidState, KernelStopping, ModelBroken, PromptTooLong
+from aios_kernel.models import find
 from aios_kernel.protocol import Pid, Tier
 from aios_kernel.scheduler.engine import Engine
 from aios_kernel.scheduler.request import GenEvent, GenRequest, GenResult, JobId, Phase
 from aios_kernel.testing import ScriptedCore, reply
-from tests.kernel.core.test_conformance import model_path
 
 DEADLINE_S = 30.0
 
@@ -62,7 +63,7 @@ class Driver:
 
 @pytest.fixture
 def scripted() -> Iterator[Driver]:
-    config = EngineConfig(slots=2, window=256, threads=1)
+    config = EngineConfig(slots=2, window=8192, threads=1)
     driver = Driver(lambda: ScriptedCore(config=config), config)
     driver.engine.ready.result(DEADLINE_S)
     yield driver
@@ -71,13 +72,13 @@ def scripted() -> Iterator[Driver]:
 
 def test_an_idle_engine_wakes_for_a_request(scripted: Driver) -> None:
     texts = {scripted.result(scripted.submit(pid, "hello", max_tokens=5)).text for pid in (1, 2, 3)}
-    assert 1 == len(texts)
+    assert len(texts) == 1
 
 
 def test_requests_are_checked_at_the_door(scripted: Driver) -> None:
     with pytest.raises(PromptTooLong) as caught:
-        scripted.submit(1, "x" * 256)
-    assert {"tokens": 256, "window": 256} == caught.value.data
+        scripted.submit(1, "x" * 8192)
+    assert caught.value.data == {"tokens": 8192, "window": 8192}
     with pytest.raises(BadRequest):
         scripted.submit(1, "")
     with pytest.raises(BadRequest, match="max_tokens"):
@@ -88,11 +89,11 @@ def test_an_unknown_policy_is_refused_in_the_future(scripted: Driver) -> None:
     with pytest.raises(BadRequest, match="fifo"):
         scripted.engine.set_policy("lottery").result(DEADLINE_S)
     scripted.engine.set_policy("fifo", 7).result(DEADLINE_S)
-    assert ("fifo", 7) == (scripted.engine.sched().policy, scripted.engine.sched().quantum)
+    assert (scripted.engine.sched().policy, scripted.engine.sched().quantum) == ("fifo", 7)
 
 
 def test_what_is_seen_after_a_suspend_is_the_suspend(scripted: Driver) -> None:
-    job = scripted.submit(1, "hello", max_tokens=200)
+    job = scripted.submit(1, "hello", max_tokens=8000)
     scripted.some_text(job, 3)
     info = scripted.engine.suspend(Pid(1)).result(DEADLINE_S)
     usage = scripted.engine.usage(Pid(1))
@@ -100,22 +101,24 @@ def test_what_is_seen_after_a_suspend_is_the_suspend(scripted: Driver) -> None:
     assert (Phase.SUSPENDED, Tier.RAM, None, info.bytes) == (usage.phase, usage.tier, usage.slot, usage.kv_bytes)
     assert [info] == scripted.engine.snapshots()
     scripted.engine.resume(Pid(1)).result(DEADLINE_S)
-    assert "length" == scripted.result(job).finish_reason
+    scripted.some_text(job, scripted.engine.usage(Pid(1)).ctx_used)
+    scripted.engine.cancel(job)
+    assert scripted.result(job).finish_reason == "cancelled"
 
 
 def test_release_cancels_and_forgets(scripted: Driver) -> None:
-    job = scripted.submit(1, "hello", max_tokens=200)
+    job = scripted.submit(1, "hello", max_tokens=8000)
     scripted.some_text(job, 1)
     scripted.engine.release(Pid(1)).result(DEADLINE_S)
-    assert "cancelled" == scripted.result(job).finish_reason
-    assert (Phase.IDLE, 0) == (scripted.engine.usage(Pid(1)).phase, scripted.engine.stats().slots_used)
+    assert scripted.result(job).finish_reason == "cancelled"
+    assert (scripted.engine.usage(Pid(1)).phase, scripted.engine.stats().slots_used) == (Phase.IDLE, 0)
 
 
 def test_closing_answers_everyone() -> None:
-    config = EngineConfig(slots=2, window=4096, threads=1)
+    config = EngineConfig(slots=2, window=8192, threads=1)
     driver = Driver(lambda: ScriptedCore(config=config), config)
     driver.engine.ready.result(DEADLINE_S)
-    job = driver.submit(1, "hello", max_tokens=4000)
+    job = driver.submit(1, "hello", max_tokens=8000)
     driver.some_text(job, 1)
     driver.engine.close(DEADLINE_S)
     with pytest.raises(KernelStopping):
@@ -165,20 +168,27 @@ def test_a_deaf_receiver_stops_nobody() -> None:
 # --- the real model -----------------------------------------------------------------------------------
 
 REAL = EngineConfig(slots=4, window=512, quantum=8)
+NOWHERE = Path("/nonexistent")
+
+
+def load_real(config: EngineConfig) -> Core:
+    from aios_kernel.core.llama import LlamaCore
+
+    return LlamaCore.load(find(NOWHERE, {}, NOWHERE)[0].path, config)
 
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[Driver]:
-    from aios_kernel.core.llama import LlamaCore
-
-    driver = Driver(lambda: LlamaCore.load(model_path(), REAL), REAL)
+    driver = Driver(lambda: load_real(REAL), REAL)
     driver.engine.ready.result(DEADLINE_S)
     yield driver
     driver.engine.close(DEADLINE_S)
 
 
 def story(number: int) -> str:
-    return f"<|im_start|>user\nTell me about the number {number}{', please' * number}.<|im_end|>\n<|im_start|>assistant\n"
+    return (
+        f"<|im_start|>user\nTell me about the number {number}{', please' * number}.<|im_end|>\n<|im_start|>assistant\n"
+    )
 
 
 @pytest.mark.model
@@ -227,10 +237,8 @@ def test_three_suspensions_and_a_second_turn_change_no_bit(real: Driver) -> None
 
 @pytest.mark.model
 def test_a_lost_snapshot_changes_no_bit(real: Driver) -> None:
-    from aios_kernel.core.llama import LlamaCore
-
     config = EngineConfig(slots=1, window=256, quantum=6, ram_bytes=0)
-    driver = Driver(lambda: LlamaCore.load(model_path(), config), config)
+    driver = Driver(lambda: load_real(config), config)
     driver.engine.ready.result(DEADLINE_S)
     jobs = [driver.submit(pid, story(pid), max_tokens=12, logits_hash=True) for pid in (1, 2)]
     hashes = [driver.result(job).logits_hash for job in jobs]
@@ -250,7 +258,7 @@ def test_a_suspend_is_obeyed_within_a_step(real: Driver) -> None:
     real.result(other)
     assert before == real.engine.usage(Pid(500)).ctx_used
     real.engine.cancel(job)
-    assert "cancelled" == real.result(job).finish_reason
+    assert real.result(job).finish_reason == "cancelled"
 
 
 @pytest.mark.model

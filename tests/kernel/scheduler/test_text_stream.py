@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,7 +10,7 @@ from aios_kernel.scheduler.text import TextStream
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
 @given(text=st.text(), cuts=st.lists(st.integers(0, 1000)), stop=st.lists(st.text("ab", min_size=1), max_size=2))
@@ -33,15 +35,15 @@ def test_the_text_does_not_depend_on_where_tokens_end(text: str, cuts: list[int]
 
 def test_a_stop_string_across_tokens_is_never_shown() -> None:
     stream = TextStream(["STOP"])
-    assert ["go ", "", "", ""] == [stream.feed(piece) for piece in (b"go S", b"T", b"O", b"P and more")]
-    assert ("go ", "", True) == (stream.text, stream.flush(), stream.stopped)
+    assert [stream.feed(piece) for piece in (b"go S", b"T", b"O", b"P and more")] == ["go ", "", "", ""]
+    assert (stream.text, stream.flush(), stream.stopped) == ("go ", "", True)
 
 
 def test_what_only_looked_like_a_stop_string_is_shown() -> None:
     stream = TextStream(["STOP"])
-    assert ["go ", "STep"] == [stream.feed(b"go ST"), stream.feed(b"ep")]
+    assert [stream.feed(b"go ST"), stream.feed(b"ep")] == ["go ", "STep"]
 
 
 def test_an_unfinished_character_is_replaced_at_the_end() -> None:
     stream = TextStream([])
-    assert ("", "\ufffd") == (stream.feed("é".encode()[:1]), stream.flush())
+    assert (stream.feed("é".encode()[:1]), stream.flush()) == ("", "\ufffd")

@@ -1,0 +1,87 @@
+"""What cog writes into the pages: tables made from the code, so that they cannot fall behind it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from unittest.mock import Mock
+
+from aios_kernel import config, errors
+from aios_kernel.core import EngineConfig
+from aios_kernel.errors import WIRE
+from aios_kernel.process import ALLOWED
+from aios_kernel.protocol import ProcState
+from aios_kernel.scheduler.policies import POLICIES
+from aios_shell.help import reference
+
+__all__ = ["configuration", "error_table", "policies", "reference", "routes", "states", "syscalls"]
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines)
+
+
+def error_table() -> str:
+    tree = dict(re.findall(r"(\w+) {2,}(\w.*)", errors.__doc__ or ""))
+    rows = [(row.errno, kind.__name__, row.http, row.exit, tree[kind.__name__]) for kind, row in WIRE.items()]
+    return table(("errno", "error", "HTTP", "exit code", "when"), rows)
+
+
+def syscalls() -> str:
+    from aios_kernel.syscall import Dispatcher
+
+    table_rows = Dispatcher(None, None, None, None, None).table  # type: ignore[arg-type]
+    rows = []
+    for name, row in table_rows.items():
+        arguments = ", ".join(f"`{field.name}`" for field in fields(row.args))
+        rows.append((f"`{name}`", arguments or "none", row.state.value if row.state else "answers at once"))
+    return table(("syscall", "arguments", "the caller meanwhile"), rows)
+
+
+def routes() -> str:
+    from aios_kernel.server import create_app
+
+    paths = create_app(Mock(version="0")).openapi()["paths"]  # only its routes are looked at
+    rows = [
+        (f"`{method.upper()} {path}`", operation.get("description", operation["summary"]).split("\n")[0])
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+    ]
+    return table(("route", ""), rows)
+
+
+def states() -> str:
+    source = (Path(errors.__file__).parent / "protocol.py").read_text()
+    meaning = dict(re.findall(r'^    [A-Z]+ = "(\w+)"  # (.*)$', source, re.M))
+    rows = [(s.value, meaning[s.value], ", ".join(n.value for n in ProcState if n in ALLOWED[s])) for s in ProcState]
+    return table(("state", "means", "may become"), rows)
+
+
+_OTHER_KEYS = {
+    "model": "reference of the model, as `aios model ls` shows it",
+    "policy": "one of " + ", ".join(POLICIES) + ", see below",
+}
+
+
+def configuration() -> str:
+    engine = (Path(errors.__file__).parent / "core" / "__init__.py").read_text()
+    meaning = dict(re.findall(r"^    (\w+): \w+ = .*?  # (.*)$", engine, re.M))
+    defaults = EngineConfig()
+    rows = []
+    for section, keys in config._KEYS.items():
+        for key, (_, target) in keys.items():
+            default = getattr(defaults, target, None)
+            what = _OTHER_KEYS.get(target) or meaning[target]
+            rows.append((f"`[{section}]`", f"`{key}`", f"`{default!r}`" if default is not None else "embedded", what))
+    return table(("section", "key", "default", ""), rows)
+
+
+def policies() -> str:
+    rows = []
+    for name in POLICIES:
+        doc = (__import__(POLICIES[name].__module__, fromlist=["x"]).__doc__ or "").strip().split("\n\n")[0]
+        rows.append((f"`{name}`", doc.split(": ", 1)[-1].replace("\n", " ")))
+    return table(("policy", ""), rows)

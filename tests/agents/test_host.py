@@ -1,0 +1,137 @@
+"""The fork server over its real socket: listing, spawning, exit statuses, and what a child inherits."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import DEADLINE_S, HostProcess
+
+SLEEPER = "import asyncio\n\nasync def main(agent):\n    agent.write('up\\n')\n    await asyncio.Event().wait()\n"
+
+
+def test_new_agents_appear_at_once_and_broken_ones_are_named_in_the_log(host: HostProcess) -> None:
+    host.send({"op": "agents"})
+    before = {agent["name"] for agent in host.receive()["agents"]}
+    host.write("fresh", "async def main(agent): ...\n", tools=["calculator"])
+    (host.folder / "torn").mkdir()
+    (host.folder / "torn" / "agent.toml").write_text("name = ")
+    host.send({"op": "agents"})
+    after = {agent["name"]: agent for agent in host.receive()["agents"]}
+    assert after.keys() - before == {"fresh"}
+    assert after["fresh"]["source"] == str(host.folder / "fresh")
+    assert after["fresh"]["tools"] == ["calculator"]
+    assert "torn/agent.toml: not TOML" in host.log.read_text()
+
+
+def refusal(host: HostProcess, packet: dict[str, object], num_fds: int = 3) -> tuple[str, str]:
+    fd = os.open(os.devnull, os.O_RDWR)
+    host.send({"op": "spawn", "pid": 9, **packet}, [fd] * num_fds)
+    os.close(fd)
+    reply = host.receive()
+    assert (reply["op"], reply["pid"]) == ("failed", 9)
+    return reply["errno"], reply["message"]
+
+
+def test_what_cannot_be_spawned_is_refused_with_the_reason(host: HostProcess) -> None:
+    assert refusal(host, {"agent": "nosuch", "token": "t", "socket": "s"}) == ("ENOENT", "no agent is called nosuch")
+    errno, message = refusal(host, {"agent": "torn", "token": "t", "socket": "s"})
+    assert (errno, "not TOML" in message) == ("ECHILD", True)
+    errno, message = refusal(host, {"agent": "math"})
+    assert (errno, "token" in message or "socket" in message) == ("ECHILD", True)
+    assert refusal(host, {"agent": "math", "token": "t", "socket": "s"}, num_fds=2)[0] == "ECHILD"
+
+
+def test_malformed_packets_do_no_harm(host: HostProcess) -> None:
+    for packet in (b"\xff{", b"[]", b"3", b"{}", b'{"op": "dance"}', b'{"op": "spawn"}', b'"' + b"x" * 70_000):
+        host.send(packet)
+    host.send({"op": "agents"})
+    assert host.receive()["op"] == "agents"
+    num_fds = len(list(Path(f"/proc/{host.process.pid}/fd").iterdir()))
+    fd = os.open(os.devnull, os.O_RDWR)
+    host.send(b"{}", [fd, fd, fd])
+    os.close(fd)
+    host.send({"op": "agents"})
+    assert host.receive()["op"] == "agents"
+    assert num_fds == len(list(Path(f"/proc/{host.process.pid}/fd").iterdir()))
+
+
+def test_exit_statuses(host: HostProcess) -> None:
+    host.write("seven", "async def main(agent): return 7\n")
+    assert host.run("seven") == (7, "")
+    host.write("suicide", "import os\nasync def main(agent): os.kill(os.getpid(), 9)\n")
+    assert host.run("suicide") == (-9, "")
+    host.write("syntax", "async def main(agent:\n")
+    status, text = host.run("syntax")
+    assert (status, "SyntaxError" in text) == (1, True)
+    host.write("unnamed", "x = 1\n")
+    status, text = host.run("unnamed")
+    assert (status, text.rstrip().endswith("entry: agent has no function main")) == (1, True)
+
+
+def test_a_child_has_its_streams_and_nothing_else_of_the_host(host: HostProcess) -> None:
+    code = (
+        "import os, signal\n"
+        "fds = sorted(int(fd) for fd in os.listdir('/proc/self/fd'))\n"
+        "def main_(agent):\n"
+        "    agent.write(f'{fds[:-1]} {os.getsid(0) == os.getpid()} {os.getcwd()} {os.environ[\"COLUMNS\"]}\\n')\n"
+        "    agent.write(f'{signal.getsignal(signal.SIGTERM) == signal.SIG_DFL} ')\n"
+        "    agent.write(f'{signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL}\\n')\n"
+        "async def main(agent): main_(agent)\n"
+    )
+    host.write("bare", code)
+    status, text = host.run("bare", cwd="/", columns=77)
+    assert (status, text) == (0, "[0, 1, 2] True / 77\nTrue True\n")
+
+
+def test_random_numbers_differ_between_children(host: HostProcess) -> None:
+    host.write("dice", "import random\nasync def main(agent): agent.write(str(random.random()))\n")
+    assert host.run("dice")[1] != host.run("dice")[1]
+
+
+def test_signals_reach_the_agents_group_as_soon_as_it_is_announced(host: HostProcess) -> None:
+    host.write("sleeper", SLEEPER)
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        os_pid, out = host.spawn("sleeper")
+        os.killpg(os_pid, sig)
+        os.close(out)
+        assert host.receive() == {"op": "exited", "pid": 1, "status": -sig}
+
+
+def test_many_agents_at_once(host: HostProcess, capsys: pytest.CaptureFixture[str]) -> None:
+    host.write("sleeper", SLEEPER)
+    waits, started = [], {}
+    for pid in range(1, 33):
+        begin = time.perf_counter()
+        started[pid] = host.spawn("sleeper", pid=pid)
+        waits.append((time.perf_counter() - begin) * 1e3)
+    for os_pid, out in started.values():
+        os.killpg(os_pid, signal.SIGTERM)
+        os.close(out)
+    ended = [host.receive() for _ in started]
+    assert sorted(reply["pid"] for reply in ended) == sorted(started)
+    assert {reply["status"] for reply in ended} == {-signal.SIGTERM}
+    with capsys.disabled():
+        print(f" [spawn: median {statistics.median(waits):.1f} ms, worst {max(waits):.1f} ms] ", end="")
+
+
+@pytest.mark.parametrize("how", ["socket closed", "host killed"])
+def test_agents_end_with_the_host(tmp_path: Path, how: str) -> None:
+    (tmp_path / "agents").mkdir()
+    host = HostProcess(tmp_path / "agents")
+    host.write("sleeper", SLEEPER)
+    os_pid, out = host.spawn("sleeper")
+    assert os.read(out, 3) == b"up\n"
+    watch = os.pidfd_open(os_pid)
+    if how == "host killed":
+        host.process.kill()
+    assert host.close() == (0 if how == "socket closed" else -9)
+    assert select.select([watch], [], [], DEADLINE_S)[0], "the agent outlived its host"
+    os.close(watch)
+    os.close(out)
