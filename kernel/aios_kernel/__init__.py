@@ -1,0 +1,1 @@
+"""The kernel: processes, syscalls, scheduler and model, behind one Unix socket."""

@@ -12,6 +12,7 @@ from aios_kernel.journal import End, Journal, Start
 from aios_kernel.llm import Llm
 from aios_kernel.process import Process, ProcessTable
 from aios_kernel.protocol import ProcInfo, ProcState, Tier
+from aios_kernel.scheduler.request import Phase
 
 
 class Census:
@@ -49,14 +50,15 @@ class Census:
 
     def _living(self, process: Process) -> ProcInfo:
         usage, spec, now = self._llm.usage(process.pid), self._llm.spec, self._clock.now()
-        in_engine = bool(process.generating) and process.state in (ProcState.READY, ProcState.RUNNING)
+        # The engine says more than "queued": who it is behind. Before it has the generation it says "idle".
+        in_engine = process.state in (ProcState.READY, ProcState.RUNNING) and usage.phase is not Phase.IDLE
         return ProcInfo(
             pid=process.pid,
             ppid=process.ppid,
             agent=process.request.agent,
             task=process.request.task,
             state=process.state,
-            reason=usage.reason if in_engine and usage.reason else process.reason,
+            reason=usage.reason if in_engine else process.reason,
             nice=process.nice,
             group=process.request.group,
             model=process.model,

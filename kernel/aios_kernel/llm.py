@@ -138,10 +138,13 @@ class Llm:
         if self._engine is not None:
             self._engine.renice(pid, nice)
 
-    def release(self, pid: Pid) -> None:
-        """The process has ended: drop its context."""
-        if self._chat is not None:
-            self._chat.release(pid)
+    async def release(self, pid: Pid) -> None:
+        """The process has ended: drop its context. Returns when nothing of it is left in the engine."""
+        if self._chat is None or self._engine is None:
+            return
+        self._chat.release(pid)
+        if self.spec is not None:
+            await asyncio.wrap_future(self._engine.release(pid))  # after the chat manager's, which nobody can await
 
     def usage(self, pid: Pid) -> Usage:
         return self._engine.usage(pid) if self._engine is not None else Usage()

@@ -188,10 +188,10 @@ class Supervisor:
         now = self._clock.now()
         ended = life.log.append_nowait(EventKind.EXIT, str(code).encode())
         recorded = self._journal.append(self.census.end_row(process, code, reason, now))
-        for failure in await asyncio.gather(ended, recorded, return_exceptions=True):
+        released = self._llm.release(process.pid)
+        for failure in await asyncio.gather(ended, recorded, released, return_exceptions=True):
             if failure is not None:
-                log.error("process %d: its end is not recorded: %s", process.pid, failure)
-        self._llm.release(process.pid)
+                log.error("process %d: at its end: %s", process.pid, failure)
         process.exit_code, process.ended_at = code, now
         parent = self.table.get(process.ppid)
         if parent is not None and not parent.ended:

@@ -50,7 +50,8 @@ def reply(text: str) -> Script:
 def babble(history: tuple[int, ...]) -> int:
     """A script without end: letters that depend on the whole history, so that any lost token shows."""
     digest = hashlib.blake2b(bytes(str(history), "ascii"), digest_size=2).digest()
-    return ord("a") + int.from_bytes(digest, "little") % 26
+    number: int = int.from_bytes(digest, "little")
+    return ord("a") + number % 26
 
 
 class ScriptedSampler:

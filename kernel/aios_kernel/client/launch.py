@@ -20,6 +20,9 @@ from aios_kernel.errors import DeadlineHit, KernelError, KernelUnreachable, from
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
 
+EXIT_S: Final = 1.0
+EXIT_POLL_S: Final = 0.005
+
 _READY_FD: Final = 3
 
 
@@ -56,13 +59,17 @@ def stop(timeout_s: float = STOP_TIMEOUT_S) -> bool:
         DeadlineHit: it has not ended in time.
     """
     where = paths()
+    pid = _run_pid(where)
     try:
         KernelClient(str(where.socket)).stop()
     except KernelUnreachable:
         if not is_running(where):
             return False  # else it is starting, or stopping already: wait for it
     with _locked(where.lock, timeout_s, "the kernel has not ended"):
-        return True
+        pass
+    if pid is not None:
+        _await_exit(pid)
+    return True
 
 
 def is_running(where: Paths) -> bool:
@@ -86,19 +93,27 @@ def _start(where: Paths, on_notice: Callable[[str], None]) -> None:
     with _locked(where.state / "start.lock", START_TIMEOUT_S, "another command is still starting the kernel"):
         if answers(where):
             return
-        dead = _dead_kernel(where)
+        dead = None if is_running(where) else _run_pid(where)
         _spawn(where)
-    if dead:
+    if dead is not None:
         on_notice(f"the kernel (pid {dead}) had died; started a new one")
 
 
-def _dead_kernel(where: Paths) -> str | None:
-    """Pid of a kernel that ended without cleaning up, else None."""
-    if is_running(where):
-        return None
-    with contextlib.suppress(FileNotFoundError):
-        return where.run_file.read_text().strip()
+def _run_pid(where: Paths) -> int | None:
+    """Pid of the kernel that runs, or that ended without cleaning up; None: neither."""
+    with contextlib.suppress(FileNotFoundError, ValueError):  # ValueError: killed while it wrote the file
+        return int(where.run_file.read_text())
     return None
+
+
+def _await_exit(pid: int) -> None:
+    """A process's locks go a moment before it does, and nothing tells a stranger when it is gone: look again."""
+    for _ in range(int(EXIT_S / EXIT_POLL_S)):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        select.select([], [], [], EXIT_POLL_S)
 
 
 def _spawn(where: Paths) -> None:

@@ -130,9 +130,9 @@ class LlamaCore:
         )
 
     def _kv_bytes_per_token(self) -> int:
-        empty = llama_cpp.llama_state_seq_get_size(self._context, 0)
+        empty: int = llama_cpp.llama_state_seq_get_size(self._context, 0)
         self.prefill(0, [0] * 8, 0)
-        filled = llama_cpp.llama_state_seq_get_size(self._context, 0)
+        filled: int = llama_cpp.llama_state_seq_get_size(self._context, 0)
         self.trim(0, 0)
         return max(0, filled - empty) // 8
 

@@ -38,6 +38,11 @@ def test_a_neighbour_between_the_thresholds_changes_nothing() -> None:
     assert threads_with(2, [0.4, 0.9, 0.4, 0.1, 0.4]) == [2, 1, 1, 1, 1]
 
 
+def test_after_takes_that_did_not_last_it_waits_longer() -> None:
+    bursts = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, *[0.0] * 8]
+    assert threads_with(2, bursts) == [1, 1, 2, 1, 1, 1, 1, 2, 1, *[1] * 7, 2]
+
+
 def test_one_thread_is_always_left() -> None:
     assert threads_with(2, [5.0]) == [1]
 

@@ -21,12 +21,13 @@ EXAMPLES: Final = (
     ("How much is 144 divided by 12?", "144 / 12"),
     ("What is 5 to the power of 3?", "5 ** 3"),
     ("What is 20% of 60?", "60 * 20 / 100"),
-    ("What is the square root of 81?", "sqrt(81)"),
     ("What is 30 minus 4 plus 9?", "30 - 4 + 9"),
     ("A box holds 8 eggs. How many eggs are in 9 boxes?", "8 * 9"),
     ("Split 40 coins among 5 friends. How many does each get?", "40 / 5"),
     ("Anna has 20 pens and loses 6. How many are left?", "20 - 6"),
     ("Ben has 11 cards and gets 5 more. How many does he have?", "11 + 5"),
+    ("What is the square root of 81?", "sqrt(81)"),
+    ("What is the square root of 25?", "sqrt(25)"),  # said once, or earlier, the 135M model does not take it up
 )
 SCHEMA: Final = {
     "type": "object",
