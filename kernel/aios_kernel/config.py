@@ -28,6 +28,7 @@ _KEYS: Final[dict[str, dict[str, tuple[type, str]]]] = {
         "slots": (int, "slots"),
         "window": (int, "window"),
         "threads": (int, "threads"),
+        "gpu_layers": (int, "gpu_layers"),
     },
     "sched": {"policy": (str, "policy"), "quantum": (int, "quantum")},
     "context": {"ram_bytes": (int, "ram_bytes")},

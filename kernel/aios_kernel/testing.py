@@ -37,11 +37,11 @@ def reply(text: str) -> Script:
 
     The answer starts after the last newline of what was fed, so prompts must end with one and `text` holds none.
     """
-    data = [*text.encode(), END]
+    data: list[int] = [*text.encode(), END]
     assert ord("\n") not in data, "a scripted reply is one line"
 
     def next_token(history: tuple[int, ...]) -> int:
-        produced = history[::-1].index(ord("\n")) if ord("\n") in history else len(history)
+        produced: int = history[::-1].index(ord("\n")) if ord("\n") in history else len(history)
         return data[min(produced, len(data) - 1)]
 
     return next_token

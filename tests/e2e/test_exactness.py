@@ -8,12 +8,18 @@ from conftest import System
 pytestmark = pytest.mark.model
 
 TASKS = [
-    f"a {who} and a {what}"
-    for who, what in zip(
-        "fox robot pilot nurse queen miner baker sailor painter singer farmer judge".split(),
-        "river comet storm clock mirror lantern letter island violin garden bridge stone".split(),
-        strict=True,
-    )
+    "a fox and a river",
+    "a robot and a comet",
+    "a pilot and a storm",
+    "a nurse and a clock",
+    "a queen and a mirror",
+    "a miner and a lantern",
+    "a baker and a letter",
+    "a sailor and an island",
+    "a painter and a violin",
+    "a singer and a garden",
+    "a farmer and a bridge",
+    "a judge and a stone",
 ]
 
 

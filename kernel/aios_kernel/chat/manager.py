@@ -83,7 +83,10 @@ class ChatManager:
         )
         if calls is not None:
             _show(on_delta, calls.flush())
-        self._spoken[pid] = _Spoken(prompt.text + result.text, [*prompt.tokens, *result.tokens])
+        if result.cut:
+            self._spoken[pid] = _Spoken(prompt.text, prompt.tokens)
+        else:
+            self._spoken[pid] = _Spoken(prompt.text + result.text, [*prompt.tokens, *result.tokens])
         return _reply(request, prompt, result)
 
     def release(self, pid: Pid) -> None:

@@ -20,9 +20,6 @@ from aios_kernel.errors import DeadlineHit, KernelError, KernelUnreachable, from
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
 
-EXIT_S: Final = 1.0
-EXIT_POLL_S: Final = 0.005
-
 _READY_FD: Final = 3
 
 
@@ -59,17 +56,21 @@ def stop(timeout_s: float = STOP_TIMEOUT_S) -> bool:
         DeadlineHit: it has not ended in time.
     """
     where = paths()
-    pid = _run_pid(where)
+    process = _open_process(_run_pid(where))
     try:
-        KernelClient(str(where.socket)).stop()
-    except KernelUnreachable:
-        if not is_running(where):
-            return False  # else it is starting, or stopping already: wait for it
-    with _locked(where.lock, timeout_s, "the kernel has not ended"):
-        pass
-    if pid is not None:
-        _await_exit(pid)
-    return True
+        try:
+            KernelClient(str(where.socket)).stop()
+        except KernelUnreachable:
+            if not is_running(where):
+                return False  # else it is starting, or stopping already: wait for it
+        with _locked(where.lock, timeout_s, "the kernel has not ended"):
+            pass
+        if process is not None:  # its lock goes a moment before it does
+            select.select([process], [], [], timeout_s)
+        return True
+    finally:
+        if process is not None:
+            os.close(process)
 
 
 def is_running(where: Paths) -> bool:
@@ -106,14 +107,12 @@ def _run_pid(where: Paths) -> int | None:
     return None
 
 
-def _await_exit(pid: int) -> None:
-    """A process's locks go a moment before it does, and nothing tells a stranger when it is gone: look again."""
-    for _ in range(int(EXIT_S / EXIT_POLL_S)):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        select.select([], [], [], EXIT_POLL_S)
+def _open_process(pid: int | None) -> int | None:
+    """A descriptor that becomes readable when the process ends. None: it has ended, or this is not Linux."""
+    with contextlib.suppress(OSError):
+        if pid is not None and sys.platform == "linux":
+            return os.pidfd_open(pid)
+    return None
 
 
 def _spawn(where: Paths) -> None:

@@ -29,6 +29,7 @@ class EngineConfig:
     slots: int = 8  # sequences with KV in the context at once
     window: int = 4096  # tokens a sequence may hold
     threads: int = 0  # 0: as many as there are cores that nobody else keeps busy
+    gpu_layers: int = -1  # layers on the GPU, where llama.cpp was built for one; -1: all, 0: none
     policy: str = "rr"
     quantum: int = 32  # tokens a process may produce before it yields to one that waits
     chunk: int = 32  # tokens of one prefill call: 264, 277 and 276 tokens/s at 16, 32 and 64 (2 cores, AVX2)
@@ -39,6 +40,7 @@ class EngineConfig:
             "slots": (1, 256),
             "window": (2 * MIN_CHUNK, 1 << 20),
             "threads": (0, 512),
+            "gpu_layers": (-1, 1024),
             "quantum": (1, 1 << 20),
             "chunk": (2 * MIN_CHUNK, 2048),
             "ram_bytes": (0, 1 << 50),

@@ -77,7 +77,7 @@ class LlamaCore:
         if not path.is_file():
             raise ModelBroken(f"{path}: no such model file", path=str(path))
         params = llama_cpp.llama_model_default_params()
-        params.n_gpu_layers = 0
+        params.n_gpu_layers = config.gpu_layers
         model = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
         if not model:
             raise ModelBroken(f"{path.name} cannot be loaded: {_last_error()}", path=str(path))
@@ -110,7 +110,7 @@ class LlamaCore:
         model, vocab = self._model, self._vocab
         template = llama_cpp.llama_model_chat_template(model, None)
         window = llama_cpp.llama_n_ctx_seq(self._context)
-        settings = f"streams={self._config.slots} window={window} fa=off kv=f16"
+        settings = f"streams={self._config.slots} window={window} fa=off kv=f16 gpu_layers={self._config.gpu_layers}"
         return ModelSpec(
             name=path.stem,
             path=str(path),

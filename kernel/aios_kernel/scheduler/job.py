@@ -67,6 +67,7 @@ class Job:
         return GenResult(
             text=self.stream.text,
             tokens=tuple(self.produced),
+            cut=self.stream.stopped,
             finish_reason=reason.value,
             tokens_in=len(self.request.prompt),
             tokens_cached=self.cached,

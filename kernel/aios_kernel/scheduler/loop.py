@@ -64,9 +64,7 @@ class StepLoop:
     def submit(self, job: Job) -> None:
         """Queue a generation. A grammar that does not compile ends it with an error event."""
         request = job.request
-        line = self.lines.get(request.pid)
-        if line is None:
-            line = self.lines[request.pid] = Line(request.pid, self.contexts.get(request.pid))
+        line = self._line(request.pid)
         line.nice = request.nice
         try:
             job.sampler = self.core.sampler(request.params, request.grammar)
@@ -94,7 +92,7 @@ class StepLoop:
 
     def suspend(self, pid: Pid) -> SnapshotInfo | None:
         """Stop `pid`'s generations and take its context off its slot; the snapshot, if it had any KV."""
-        line = self._line(pid)
+        line = self._line(pid)  # known from now on, so that a generation it submits next waits
         line.suspended = True
         if line.job is not None:
             self._set_aside(line, line.job)
@@ -104,8 +102,8 @@ class StepLoop:
         return next((info for info in self.contexts.infos() if info.pid == pid), None)
 
     def resume(self, pid: Pid) -> None:
-        line = self._line(pid)
-        if line.suspended:
+        line = self.lines.get(pid)
+        if line is not None and line.suspended:
             line.suspended = False
             if line.job is not None:
                 line.job.queued = self._next_place()
@@ -113,7 +111,8 @@ class StepLoop:
             self._enter(line, Phase.READY if line.job else Phase.IDLE)
 
     def renice(self, pid: Pid, nice: int) -> None:
-        self._line(pid).nice = nice
+        if pid in self.lines:
+            self.lines[pid].nice = nice
 
     def release(self, pid: Pid) -> None:
         """The process has ended: its generations are cancelled, its context is forgotten."""

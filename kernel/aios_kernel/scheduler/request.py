@@ -45,6 +45,7 @@ class GenResult:
 
     text: str
     tokens: tuple[int, ...]  # chosen tokens, a final end-of-generation token left out
+    cut: bool  # a stop string ended it: the tokens say more than the text
     finish_reason: str  # stop, length, cancelled
     tokens_in: int
     tokens_cached: int

@@ -77,6 +77,19 @@ def test_a_second_turn_reuses_the_first() -> None:
     assert cached == spoken
 
 
+def test_after_a_stop_string_the_next_turn_holds_what_was_said_and_no_more() -> None:
+    async def use(manager: ChatManager, _: Engine) -> tuple[int, int]:
+        first = await manager.chat(Pid(1), ask("hi", stop=["lo"]), 0)
+        messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": first.text}]
+        request = ChatRequest([*messages, {"role": "user", "content": "more"}])
+        after = await manager.chat(Pid(1), request, 0)
+        fresh = await manager.chat(Pid(2), request, 0)
+        return after.tokens_in, fresh.tokens_in
+
+    after, fresh = with_script("hello", use)
+    assert after == fresh
+
+
 def test_a_call_is_parsed_and_not_shown() -> None:
     shown: list[str] = []
     result = with_script(
