@@ -193,8 +193,7 @@ class Host:
 
 def preload() -> None:
     """Import what every agent needs, once, and keep the garbage collector from touching (copying) those pages."""
-    for name in ("asyncio", "anyio._backends._asyncio", "httpcore._backends.anyio", "httpx"):
-        importlib.import_module(name)
+    importlib.import_module("aiohttp")
     agents, _ = manifest.find(None)
     for agent in agents.values():
         if agent.entry is not None:
@@ -212,7 +211,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="aios_agents.host", description="Forks agents for the kernel.")
     parser.add_argument("--fd", type=int, required=True, help="inherited SOCK_SEQPACKET socket to the kernel")
     parser.add_argument("--agents", type=Path, help="folder with the user's agents")
+    parser.add_argument("--umask", type=int, help="for the files that agents write; absent: the inherited one")
     options = parser.parse_args()
+    if options.umask is not None:
+        os.umask(options.umask)
     sock = socket.socket(fileno=options.fd)
     try:
         preload()

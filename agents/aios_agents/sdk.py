@@ -32,7 +32,7 @@ from aios_kernel.errors import (
     PromptTooLong,
     ToolFailed,
 )
-from aios_kernel.protocol import ChatReply, ChatRequest, Mail, Pid, ProcInfo, Signal, ToolCall, ToolSpec
+from aios_kernel.protocol import ChatReply, Mail, Pid, ProcInfo, Signal, ToolCall, ToolSpec
 
 T = TypeVar("T")
 
@@ -250,8 +250,7 @@ class Agent:
 
     def _chat_args(self, messages: Messages, tools: Sequence[ToolSpec], options: ChatOptions) -> dict[str, Any]:
         turns: list[Message] = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-        merged: ChatOptions = {**self._defaults, **options}
-        return asdict(ChatRequest(turns, list(tools), **merged))
+        return {"messages": turns, "tools": list(tools), **self._defaults, **options}
 
     # --- tools
 

@@ -6,7 +6,7 @@ from aios_shell.bench import Measure, Progress, compare
 from aios_shell.bench.lab import Lab, Row, busy_neighbour, lab
 
 NUM_AGENTS = 8
-TOKENS = 128
+TOKENS = 256
 STORY = "Write a long story about a {} and a lighthouse."
 HEROES = ["fox", "robot", "pilot", "nurse", "queen", "miner", "baker", "sailor"]
 
@@ -15,10 +15,10 @@ def run(runs: int, progress: Progress) -> list[Measure]:
     """A B A B, medians of `runs`. About half a minute a run on two cores."""
     with lab(f"[model]\nslots = {NUM_AGENTS}\nwindow = 2048\n") as here:
         progress("one chat call")
-        calls = here.probe(prompt=STORY.format("fox"), calls=max(15, runs), max_tokens=8)[1:]
+        calls = here.probe(prompt=STORY.format("fox"), calls=max(20, runs), max_tokens=1)[1:]
         measures = [
             compare(
-                "one chat call",
+                "one chat call of one token",
                 [row["wall_ms"] for row in calls],
                 [row["prefill_ms"] + row["decode_ms"] for row in calls],
                 unit="ms",

@@ -88,9 +88,10 @@ def _run(report: _Report, *, foreground: bool) -> int:
 
 
 def _serve(where: Paths, user_umask: int, report: _Report) -> None:
-    import asyncio
     import logging
     import resource
+
+    import uvloop
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -99,7 +100,7 @@ def _serve(where: Paths, user_umask: int, report: _Report) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
     from aios_kernel.daemon import serve
 
-    asyncio.run(serve(where, user_umask, report.ready))
+    uvloop.run(serve(where, user_umask, report.ready))
 
 
 def _take(lock: int, where: Paths) -> bool:

@@ -45,7 +45,7 @@ class Kernel:
         self._clock = SystemClock()
         self._started = self._clock.monotonic()
         self._config = config_file.load(paths.config_file, tuple(sorted(POLICIES)))
-        self._journal = Journal.open(paths.journal, kernel_pid=os.getpid(), version=self.version, now=self._clock.now())
+        self._journal = Journal.open(paths.journal, kernel_pid=os.getpid(), version=self.version, clock=self._clock)
         self._tools = ToolRegistry(builtin_tools(self._clock))
         self.host = Host(paths.agents, user_umask)
         self.llm = Llm(self._config.engine, self._clock)
@@ -168,6 +168,7 @@ async def _serve_http(kernel: Kernel, listener: socket.socket, on_ready: Callabl
             create_app(kernel),
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             lifespan="off",
             ws="none",
             timeout_keep_alive=86_400,  # an agent's connection lives as long as the agent

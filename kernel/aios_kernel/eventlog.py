@@ -15,6 +15,8 @@ from aios_kernel.protocol import Event, EventKind, Pid
 TAIL_LENGTH: Final = 128  # newest events kept in memory, so that followers seldom read the journal
 PAGE: Final = 500  # events of one journal read
 
+BULK_BYTES: Final = 4_096  # an agent that writes as much at once is not typing to a person: do not hold it up
+
 _BINARY: Final = frozenset({EventKind.STDOUT, EventKind.STDERR})
 
 
@@ -42,7 +44,7 @@ class EventLog:
         """Add an event without waiting; the order of these calls is the order of events."""
         row = EventRow(self._pid, self._next_seq, kind.value, data, self._clock.now())
         self._next_seq += 1
-        durable = self._journal.append(row)
+        durable = self._journal.append(row, urgent=kind is EventKind.EXIT or len(data) >= BULK_BYTES)
         durable.add_done_callback(lambda future: self._publish(row, future))
         return durable
 

@@ -84,7 +84,7 @@ class Host:
                 return
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
-                options = ["--fd", str(theirs.fileno()), "--agents", str(self._agents)]
+                options = ["--fd", str(theirs.fileno()), "--agents", str(self._agents), "--umask", str(self._umask)]
                 try:
                     self._process = await asyncio.create_subprocess_exec(
                         sys.executable,
@@ -96,7 +96,6 @@ class Host:
                         stdin=asyncio.subprocess.DEVNULL,
                         stdout=sys.stderr.fileno(),
                         start_new_session=True,  # a terminal's Ctrl-C on a foreground kernel is not for the host
-                        umask=self._umask,
                     )
                 except OSError as error:
                     ours.close()

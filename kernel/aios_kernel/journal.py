@@ -1,8 +1,9 @@
 """The journal: what happened, in rows that are only ever added, in one DuckDB file that one kernel opens.
 
 Each table is a dataclass below, a column a field. One writer thread commits whatever has queued up as one transaction
-(group commit: a commit costs about 1 ms, with one row or hundreds) and then resolves what `append` returned. Reads run
-in worker threads on cursors, so neither ever holds the event loop.
+(group commit: a commit costs about 1 ms, with one row or hundreds) and then resolves what `append` returned. Rows that
+no reply waits for are gathered a little longer, as every commit takes its millisecond from the model. Reads run in
+worker threads on cursors, so neither ever holds the event loop.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from typing import Any, Final, Self
 
 import duckdb
 
+from aios_kernel.clock import Clock
 from aios_kernel.errors import InternalError
 
 log = logging.getLogger(__name__)
 
 # The journal's working memory: its rows are small and read in pages. Threads: the cores are the model's.
 _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {"memory_limit": "256MB", "threads": 1}
+LINGER_S: Final = 0.05  # between commits of rows that are not urgent: what a person sees of a stream lags this much
 _MAX_BATCH: Final = 2_000  # rows of one transaction: bounds how long the first waits for the last
 _NUM_READERS: Final = 2
 
@@ -71,24 +74,20 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A syscall's intent, durable before it runs. `num` counts from 0 per process; `args` is JSON."""
+    """A syscall. `num` counts from 0 per process; `args`, `result` and `error` are JSON.
+
+    One with effects has two rows: the intent, durable before it runs, and the same with how it ended. One without
+    has the second alone.
+    """
 
     pid: int
     num: int
     name: str
     args: str
     started_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a syscall ended: `result` or `error`, each JSON."""
-
-    pid: int
-    num: int
-    result: str | None
-    error: str | None
-    finished_at: float
+    result: str | None = None
+    error: str | None = None
+    finished_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +101,32 @@ class EventRow:
     created_at: float
 
 
-Record = Boot | Start | End | Call | Result | EventRow
+Record = Boot | Start | End | Call | EventRow
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
+    record: Record
+    durable: asyncio.Future[None]
+    urgent: bool
+
+    @property
+    def is_event(self) -> bool:
+        """Events are one stream, for people to read; all other rows are the other, to start again from."""
+        return isinstance(self.record, EventRow)
+
 
 _TABLES: Final[dict[type[Record], str]] = {
     Boot: "boots",
     Start: "starts",
     End: "ends",
     Call: "calls",
-    Result: "results",
     EventRow: "events",
 }
 _SQL_TYPES: Final = {"int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bytes": "BLOB", "bool": "BOOLEAN"}
 _VIEWS: Final = """
 CREATE OR REPLACE VIEW syscalls AS
-    SELECT c.pid, c.num, c.name, c.args, r.result, r.error, c.started_at, r.finished_at
-    FROM calls c LEFT JOIN results r ON r.pid = c.pid AND r.num = c.num;
+    SELECT * FROM calls QUALIFY row_number() OVER (PARTITION BY pid, num ORDER BY finished_at NULLS LAST) = 1;
 CREATE OR REPLACE VIEW procs AS
     SELECT s.* EXCLUDE (nice), coalesce(e.nice, s.nice) AS nice, e.* EXCLUDE (pid, nice)
     FROM starts s LEFT JOIN ends e ON e.pid = s.pid;
@@ -167,12 +177,14 @@ class Journal:
         last_pid: the highest pid ever given out.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, boot: int, last_pid: int) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, boot: int, last_pid: int, clock: Clock) -> None:
         self.boot = boot
         self.last_pid = last_pid
+        self._clock = clock
+        self._committed_at = clock.monotonic()
         self._connection = connection
         self._inserts = {kind: _Insert(connection, kind) for kind in _TABLES}
-        self._queue: queue.SimpleQueue[tuple[Record, asyncio.Future[None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="journal-read")
         self._cursors = connection.cursor()  # the readers' own: never in the writer's transaction
         self._writer = threading.Thread(target=self._write_loop, name="journal", daemon=True)
@@ -180,7 +192,7 @@ class Journal:
         self._writer.start()
 
     @classmethod
-    def open(cls, path: Path, *, kernel_pid: int, version: str, now: float) -> Self:
+    def open(cls, path: Path, *, kernel_pid: int, version: str, clock: Clock) -> Self:
         """Open or create the journal, and close the rows of processes whose kernel died.
 
         Raises:
@@ -189,7 +201,7 @@ class Journal:
         try:
             connection = duckdb.connect(str(path), config=_SETTINGS)
             try:
-                return cls(connection, *_prepare(connection, kernel_pid, version, now))
+                return cls(connection, *_prepare(connection, kernel_pid, version, clock.now()), clock)
             except BaseException:
                 connection.close()
                 raise
@@ -197,18 +209,19 @@ class Journal:
             why = str(error).strip().splitlines()[0]
             raise InternalError(f"the journal {path} cannot be used: {why}", path=str(path)) from error
 
-    def append(self, record: Record) -> asyncio.Future[None]:
-        """Queue a row; the future resolves when it is durable.
+    def append(self, record: Record, *, urgent: bool = True) -> asyncio.Future[None]:
+        """Queue a row; the future resolves when it is durable, which is at once for an urgent one.
 
-        Rows become durable in the order of these calls. The future raises InternalError when the disk does not take
-        the row; one that nobody awaits is no complaint, the journal logs the failure itself.
+        Rows of one stream (events, and all others) become durable in the order of these calls. The future raises
+        InternalError when the disk does not take the row; one that nobody awaits is no complaint, the journal logs
+        the failure itself.
         """
         future = asyncio.get_running_loop().create_future()
         future.add_done_callback(_retrieve)
         if self._closed:
             future.set_exception(InternalError("the journal is closed"))
         else:
-            self._queue.put((record, future))
+            self._queue.put(_Entry(record, future, urgent))
         return future
 
     async def read(self, sql: str, *params: object) -> list[dict[str, Any]]:
@@ -242,30 +255,49 @@ class Journal:
     # --- writer thread
 
     def _write_loop(self) -> None:
-        while (item := self._queue.get()) is not None:
-            batch = [item]
-            stop = False
-            while len(batch) < _MAX_BATCH and not stop:
-                try:
-                    more = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    stop = True
-                else:
-                    batch.append(more)
-            self._commit(batch)
-            if stop:
-                return
+        pending: list[_Entry] = []  # in the order of `append`
+        ended = False
+        while not ended or pending:
+            ended = self._gather(pending) or ended
+            batch, pending = (pending, []) if ended else self._due(pending)
+            if batch:
+                self._commit(batch)
+                self._committed_at = self._clock.monotonic()
 
-    def _commit(self, batch: list[tuple[Record, asyncio.Future[None]]]) -> None:
+    def _gather(self, pending: list[_Entry]) -> bool:
+        """Wait for an entry, while something is pending until that is due, and take all that has queued up.
+
+        Returns: True when the journal is being closed.
+        """
+        left = max(0.0, self._committed_at + LINGER_S - self._clock.monotonic()) if pending else None
+        try:
+            entry = self._queue.get(timeout=left)
+            while entry is not None:
+                pending.append(entry)
+                if len(pending) >= _MAX_BATCH:
+                    return False
+                entry = self._queue.get_nowait()
+        except queue.Empty:
+            return False
+        return True
+
+    def _due(self, pending: list[_Entry]) -> tuple[list[_Entry], list[_Entry]]:
+        """What to commit now, and the rest: all of it LINGER_S after the last commit, before that what is urgent and
+        what came before that in its stream. A statement costs as much as a commit, so the other stream waits."""
+        if self._clock.monotonic() - self._committed_at >= LINGER_S or len(pending) >= _MAX_BATCH:
+            return pending, []
+        streams = {entry.is_event for entry in pending if entry.urgent}
+        due = [entry for entry in pending if entry.is_event in streams]
+        return due, [entry for entry in pending if entry.is_event not in streams]
+
+    def _commit(self, batch: list[_Entry]) -> None:
         error: InternalError | None = None
         try:
-            self._insert([record for record, _ in batch])
+            self._insert([entry.record for entry in batch])
         except duckdb.Error as cause:
             error = InternalError(f"the journal cannot be written: {str(cause).splitlines()[0]}")
             log.error("%s (%d rows lost)", error, len(batch))
-        futures = [future for _, future in batch]
+        futures = [entry.durable for entry in batch]
         try:
             futures[0].get_loop().call_soon_threadsafe(_resolve, futures, error)
         except RuntimeError:  # the loop has ended: nobody waits any more

@@ -31,7 +31,7 @@ class Llm:
         self._engine: Engine | None = None
         self._chat: ChatManager | None = None
         self._policy = (config.policy, config.quantum)  # as last set: a new engine goes on with it
-        self._active = 0  # generations under way
+        self.num_active = 0  # generations under way
         self._error: KernelError = NoSuchModel("no model is loaded")
         self.model: ModelInfo | None = None
 
@@ -53,11 +53,11 @@ class Llm:
             return LlamaCore.load(model.path, config)
 
         def deliver(events: list[GenEvent]) -> None:
-            loop.call_soon_threadsafe(self._deliver, engine, events)
+            loop.call_soon_threadsafe(self._deliver, chat, events)
 
         self.model = model
         self._engine = engine = Engine(load, config, clock=self._clock, deliver=deliver)
-        self._chat = ChatManager(engine, clock=self._clock)
+        self._chat = chat = ChatManager(engine, clock=self._clock)
         engine.start()
         if self._policy != (config.policy, config.quantum):
             engine.set_policy(*self._policy)
@@ -73,10 +73,10 @@ class Llm:
             InvalidState: a generation is under way.
             ModelBroken: it cannot be loaded; the former model is loaded again.
         """
-        if self._active:
-            raise InvalidState(f"{self._active} generations are under way: wait for them", active=self._active)
+        if self.num_active:
+            raise InvalidState(f"{self.num_active} generations are under way: wait for them", active=self.num_active)
         former = self.model
-        self._active += 1  # nobody else changes it meanwhile
+        self.num_active += 1  # nobody else changes it meanwhile
         try:
             await self.close()
             self.start(model)
@@ -87,7 +87,7 @@ class Llm:
                 self.start(former)
             raise
         finally:
-            self._active -= 1
+            self.num_active -= 1
 
     async def ready(self) -> ModelSpec:
         """The loaded model's facts, once it is loaded. Raises NoSuchModel, ModelBroken."""
@@ -101,23 +101,22 @@ class Llm:
         if engine is not None:
             await asyncio.to_thread(engine.close, CLOSE_S if engine.ready.done() else ABANDON_S)
 
-    def _deliver(self, engine: Engine, events: list[GenEvent]) -> None:
-        if engine is self._engine and self._chat is not None:
-            self._chat.deliver(events)
-            if self._on_events is not None:
-                self._on_events(events)
+    def _deliver(self, chat: ChatManager, events: list[GenEvent]) -> None:
+        chat.deliver(events)  # an engine that is closed still answers its last chats
+        if chat is self._chat and self._on_events is not None:
+            self._on_events(events)
 
     # --- processes
 
     async def chat(self, pid: Pid, request: ChatRequest, nice: int, on_delta: Callable[[str], None]) -> ChatReply:
         """One chat turn. Raises NoSuchModel, ModelBroken, and what ChatManager.chat raises."""
-        self._active += 1
+        self.num_active += 1
         try:
             if self._chat is None:
                 raise self._error
             return await self._chat.chat(pid, request, nice, on_delta)
         finally:
-            self._active -= 1
+            self.num_active -= 1
 
     async def suspend(self, pid: Pid) -> SnapshotInfo | None:
         """Take the process's context off its slot; None when it has none."""

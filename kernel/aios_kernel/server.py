@@ -33,6 +33,9 @@ from aios_kernel.syscall import parse_args
 log = logging.getLogger(__name__)
 
 JSON: Final = "application/json"
+FRAMES_PER_S: Final = 50  # of streamed text, over all streams: each costs the model a fraction of a millisecond twice
+FRAME_MAX_S: Final = 0.2  # however many stream
+
 _SYSCALL_BODY: Final = {
     "requestBody": {"required": True, "content": {JSON: {"schema": TypeAdapter(p.SyscallRequest).json_schema()}}}
 }
@@ -201,7 +204,7 @@ def _syscall_routes(kernel: Kernel) -> APIRouter:
 
 
 async def _stream_syscall(kernel: Kernel, life: Life, call: p.SyscallRequest) -> AsyncGenerator[bytes, None]:
-    """Deltas as they come (those that come together leave together), then the result or the error."""
+    """Deltas as they come, those that come close together in one frame; then the result or the error."""
     texts: list[str] = []
     news = asyncio.Event()
 
@@ -219,6 +222,7 @@ async def _stream_syscall(kernel: Kernel, life: Life, call: p.SyscallRequest) ->
                 joined = "".join(texts)
                 texts.clear()
                 yield sse("delta", {"text": joined})
+                await asyncio.wait({task}, timeout=min(FRAME_MAX_S, kernel.llm.num_active / FRAMES_PER_S))
         yield sse("result", {"result": await _outcome(task)})
     except KernelError as error:
         yield sse("error", {"error": to_wire(error)})

@@ -1,7 +1,8 @@
 """Syscalls: what an agent may ask of the kernel, and the one path by which each is served.
 
-Check arguments, check the right, journal the intent, run under the deadline, journal the result, reply. Each
-syscall runs in a task of its own, so a slow one holds up nobody.
+Check arguments, check the right, journal the intent, run under the deadline, journal the result, reply. The intent of
+a syscall with effects is durable before it runs, the result of any before its reply leaves. Each syscall runs in a task
+of its own, so a slow one holds up nobody.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from aios_kernel.errors import (
     row_of,
     to_wire,
 )
-from aios_kernel.journal import Call, Journal, Result
+from aios_kernel.journal import Call, Journal
 from aios_kernel.life import Life
 from aios_kernel.llm import Llm
 from aios_kernel.process import Process
@@ -104,12 +105,14 @@ class Syscall:
         run: does it, for the calling process, with an instance of `args`.
         state: the caller's state meanwhile; None: it answers at once.
         streams: `run` gives text as it comes.
+        effects: running it twice would not be the same as running it once.
     """
 
     args: type
     run: Callable[[Life, Any, OnDelta], Awaitable[Any]]
     state: ProcState | None = None
     streams: bool = False
+    effects: bool = True
 
 
 class Dispatcher:
@@ -123,15 +126,15 @@ class Dispatcher:
         self._clock = clock
         waiting = ProcState.WAITING
         self.table: Final[dict[str, Syscall]] = {
-            "llm.chat": Syscall(ChatRequest, self._chat, ProcState.READY, streams=True),
+            "llm.chat": Syscall(ChatRequest, self._chat, ProcState.READY, streams=True, effects=False),
             "tool.call": Syscall(ToolArgs, self._tool_call, waiting),
-            "tool.list": Syscall(NoArgs, self._tool_list),
+            "tool.list": Syscall(NoArgs, self._tool_list, effects=False),
             "proc.spawn": Syscall(RunRequest, self._spawn, waiting),
             "proc.wait": Syscall(PidArgs, self._wait, waiting),
             "proc.send": Syscall(SendArgs, self._send),
             "proc.recv": Syscall(RecvArgs, self._recv, waiting),
             "proc.signal": Syscall(SignalArgs, self._signal),
-            "proc.self": Syscall(NoArgs, self._self),
+            "proc.self": Syscall(NoArgs, self._self, effects=False),
         }
 
     async def dispatch(self, life: Life, request: SyscallRequest, on_delta: OnDelta) -> Any:
@@ -145,24 +148,25 @@ class Dispatcher:
         args = parse_args(request.name, request.args, row.args)
         process = life.process
         num, process.num_syscalls = process.num_syscalls, process.num_syscalls + 1
+        call = Call(process.pid, num, request.name, msgspec.json.encode(request.args).decode(), self._clock.now())
         task = asyncio.current_task()
         assert task is not None
         life.syscalls.add(task)
         try:
-            body = msgspec.json.encode(request.args).decode()
-            await self._journal.append(Call(process.pid, num, request.name, body, self._clock.now()))
+            if row.effects:
+                await self._journal.append(call)
             if row.streams:
                 process.generating.append(num)
             if row.state is not None:
                 life.act(num, (row.state, request.name), self._clock.now())
             result = await self._run(row, life, args, request, on_delta)
-            await self._finish(life, num, request.name, result, None)
+            await self._finish(life, call, result, None)
             return result
         except asyncio.CancelledError:  # nobody waits for the row any more
-            self._finish(life, num, request.name, None, Cancelled(f"{request.name}: the caller went away"))
+            self._finish(life, call, None, Cancelled(f"{request.name}: the caller went away"))
             raise
         except KernelError as error:
-            await self._finish(life, num, request.name, None, error)
+            await self._finish(life, call, None, error)
             raise
         finally:
             life.syscalls.discard(task)
@@ -196,20 +200,17 @@ class Dispatcher:
             log.exception("process %d: %s", life.process.pid, request.name)
             raise InternalError(f"{request.name}: {type(error).__name__}: {error}") from error
 
-    def _finish(
-        self, life: Life, num: int, name: str, result: object, error: KernelError | None
-    ) -> asyncio.Future[None]:
+    def _finish(self, life: Life, call: Call, result: object, error: KernelError | None) -> asyncio.Future[None]:
         """Journal how a syscall ended, then tell it in the process's events."""
-        row = Result(
-            life.process.pid,
-            num,
+        ended = dataclasses.replace(
+            call,
             result=msgspec.json.encode(result).decode() if error is None else None,
             error=msgspec.json.encode(to_wire(error), enc_hook=str).decode() if error is not None else None,
             finished_at=self._clock.now(),
         )
-        durable = self._journal.append(row)
+        durable = self._journal.append(ended)
         outcome = "ok" if error is None else row_of(error).errno
-        life.log.append_nowait(EventKind.SYSCALL, f"{name} {outcome}".encode())
+        life.log.append_nowait(EventKind.SYSCALL, f"{call.name} {outcome}".encode())
         return durable
 
     # --- the syscalls

@@ -7,14 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from aios_kernel.clock import SystemClock
 from aios_kernel.errors import InternalError
-from aios_kernel.journal import Call, End, EventRow, Journal, Result, Start
+from aios_kernel.journal import Call, End, EventRow, Journal, Start
 
 pytestmark = pytest.mark.anyio
 
 
+class FixedDate(SystemClock):
+    def now(self) -> float:
+        return 5.0
+
+
 def opened(path: Path) -> Journal:
-    return Journal.open(path, kernel_pid=1, version="test", now=5.0)
+    return Journal.open(path, kernel_pid=1, version="test", clock=FixedDate())
 
 
 def start(pid: int, boot: int) -> Start:
@@ -30,7 +36,7 @@ async def test_rows_come_back_as_written(tmp_path: Path) -> None:
     try:
         await journal.append(event(1, 0, bytes(range(256))))
         await journal.append(Call(1, 0, "tool.call", "{}", 1.0))
-        await journal.append(Result(1, 0, None, '{"errno": "ETOOL"}', 2.0))
+        await journal.append(Call(1, 0, "tool.call", "{}", 1.0, None, '{"errno": "ETOOL"}', 2.0))
         assert [{"data": bytes(range(256))}] == await journal.read("SELECT data FROM events")
         rows = await journal.read("SELECT name, result, error, finished_at FROM syscalls")
         assert rows == [{"name": "tool.call", "result": None, "error": '{"errno": "ETOOL"}', "finished_at": 2.0}]
@@ -89,10 +95,11 @@ async def test_the_next_boot_closes_what_a_dead_kernel_left_open(tmp_path: Path)
 CRASH = """
 import asyncio, os, sys
 from pathlib import Path
+from aios_kernel.clock import SystemClock
 from aios_kernel.journal import EventRow, Journal
 
 async def main():
-    journal = Journal.open(Path(sys.argv[1]), kernel_pid=1, version="test", now=1.0)
+    journal = Journal.open(Path(sys.argv[1]), kernel_pid=1, version="test", clock=SystemClock())
     await journal.append(EventRow(1, 0, "stdout", b"durable", 1.0))
     os._exit(9)
 
@@ -103,6 +110,25 @@ asyncio.run(main())
 def crash(path: Path) -> subprocess.CompletedProcess[str]:
     """Run a program that makes one row durable and dies at once."""
     return subprocess.run([sys.executable, "-c", CRASH, path], timeout=60, check=False, capture_output=True, text=True)
+
+
+async def test_a_row_that_is_not_urgent_becomes_durable_in_its_place(tmp_path: Path) -> None:
+    journal = opened(tmp_path / "j")
+    try:
+        calm = journal.append(event(1, 0), urgent=False)
+        calm.add_done_callback(lambda _: done.append("calm"))
+        urgent = journal.append(event(1, 1))
+        urgent.add_done_callback(lambda _: done.append("urgent"))
+        done: list[str] = []
+        async with asyncio.timeout(30):
+            await asyncio.gather(calm, urgent)
+            await journal.append(event(1, 2), urgent=False)  # with nothing urgent behind it
+        assert done == ["calm", "urgent"]
+        await asyncio.gather(journal.append(event(1, 3), urgent=False), journal.append(start(1, 1)))  # another stream
+        rows = await journal.read("SELECT seq FROM events ORDER BY seq")
+        assert [row["seq"] for row in rows] == [0, 1, 2, 3]
+    finally:
+        journal.close()
 
 
 async def test_a_durable_row_survives_a_crash(tmp_path: Path) -> None:

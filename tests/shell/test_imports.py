@@ -11,7 +11,7 @@ HEAVY = [
     "llama_cpp",
     "numpy",
     "duckdb",
-    "httpx",
+    "aiohttp",
     "fastapi",
     "uvicorn",
     "pydantic",

@@ -65,7 +65,8 @@ class ChatManager:
         on_delta gets the reply's text as it comes, tool calls left out.
         Raises: BadRequest (and PromptTooLong), ModelFailed, ModelBroken, KernelStopping.
         """
-        spec = await asyncio.shield(asyncio.wrap_future(self._engine.ready))
+        ready = self._engine.ready
+        spec = ready.result() if ready.done() else await asyncio.shield(asyncio.wrap_future(ready))
         prompt = self._prepare(pid, request, spec)
         calls = CallFilter() if prompt.tools else None
         result = await self._generate(

@@ -6,9 +6,9 @@ Cancelling the awaiting task closes the connection, and a closed connection canc
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
-import httpx
+import aiohttp
 import msgspec
 
 from aios_kernel import protocol as p
@@ -17,19 +17,23 @@ from aios_kernel.errors import KernelUnreachable, from_wire
 
 __all__ = ["AsyncKernelClient"]
 
+_URL: Final = "http://kernel/syscall"
+_JSON: Final = {"Content-Type": "application/json"}
+# The kernel holds each syscall to its own deadline.
+_NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+_LINE_BYTES: Final = 1 << 24  # the longest reply that fits one line of an event stream
+
 
 class AsyncKernelClient:
-    """One process's way into the kernel. Close it when done; connections are kept alive between syscalls."""
+    """One process's way into the kernel. Use it as a context manager; connections are kept alive between syscalls."""
 
     def __init__(self, socket_path: str, token: str) -> None:
-        self._http = httpx.AsyncClient(
-            # verify=False: a Unix socket has no TLS, and loading the certificates costs each agent 35 ms.
-            transport=httpx.AsyncHTTPTransport(
-                uds=socket_path, verify=False, limits=httpx.Limits(max_connections=None)
-            ),
-            base_url="http://kernel",
+        """Call it on the event loop that it is for."""
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(socket_path, limit=0),
             headers={"Authorization": f"Bearer {token}"},
-            timeout=None,  # noqa: S113 -- the kernel holds each syscall to its own deadline
+            timeout=_NO_TIMEOUT,
+            read_bufsize=_LINE_BYTES,
         )
 
     async def __aenter__(self) -> AsyncKernelClient:
@@ -39,36 +43,36 @@ class AsyncKernelClient:
         await self.close()
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._http.close()
 
     async def syscall(self, name: str, args: dict[str, Any], *, deadline_s: float | None = None) -> Any:
         """Make one syscall and return its result. Raises the KernelError that it ended with."""
         body = msgspec.json.encode(p.SyscallRequest(name, args, deadline_s))
         try:
-            reply = await self._http.post("/syscall", content=body, headers={"Content-Type": "application/json"})
-        except httpx.TransportError as error:
+            async with self._http.post(_URL, data=body, headers=_JSON) as reply:
+                content = await reply.read()
+        except aiohttp.ClientError as error:
             raise KernelUnreachable("the kernel went away") from error
-        return decode_reply(reply.status_code, reply.content, dict[str, Any])["result"]
+        return decode_reply(reply.status, content, dict[str, Any])["result"]
 
     async def stream(
         self, name: str, args: dict[str, Any], *, deadline_s: float | None = None
     ) -> AsyncIterator[tuple[str, Any]]:
         """Make one streaming syscall: yields ("delta", {"text"}) pairs, then ("result", the reply) last."""
         body = msgspec.json.encode(p.SyscallRequest(name, args, deadline_s, stream=True))
-        headers = {"Content-Type": "application/json"}
         try:
-            async with self._http.stream("POST", "/syscall", content=body, headers=headers) as reply:
-                if reply.status_code >= 400:
-                    decode_reply(reply.status_code, await reply.aread(), None)
+            async with self._http.post(_URL, data=body, headers=_JSON) as reply:
+                if reply.status >= 400:
+                    decode_reply(reply.status, await reply.read(), None)
                 event: list[bytes] = []
-                async for line in reply.aiter_lines():
-                    event.append(line.encode())
-                    if line:
+                async for line in reply.content:
+                    event.append(line)
+                    if line.strip():
                         continue
                     for kind, data in iter_sse(event):
                         if kind == "error":
                             raise from_wire(data["error"])
                         yield kind, data["result"] if kind == "result" else data
                     event.clear()
-        except httpx.TransportError as error:
+        except aiohttp.ClientError as error:
             raise KernelUnreachable("the kernel went away") from error

@@ -16,6 +16,7 @@ import psutil
 SAMPLE_S: Final = 0.15  # kernel tick counters move in steps of 0.01 s; shorter samples are noise
 YIELD_ABOVE: Final = 0.5  # of a core: break-even of 2 threads against 1, from 120, 75 and 35 tokens/s
 TAKE_BELOW: Final = 0.25  # of a core, for as many samples in a row as the governor has come to want
+MIN_BUSY: Final = 2  # samples: agents that start keep a core busy for about one, which is not worth a change
 MIN_QUIET: Final = 2  # samples
 MAX_QUIET: Final = 32  # samples; a take that goes wrong costs one step of up to a second, so under 1/5 of the time
 
@@ -41,6 +42,7 @@ class Governor:
         self._machine_cores = max(cores, machine_cores or cores)
         self._read = read
         self._last: tuple[float, CpuTimes] | None = None
+        self._busy = 0  # busy samples in a row
         self._quiet = 0  # quiet samples in a row
         self._wanted = MIN_QUIET  # of them, before a core is taken: doubles with each take that did not last
         self._since_take = MAX_QUIET  # samples
@@ -67,10 +69,15 @@ class Governor:
         """others: cores that other processes kept busy over the last sample."""
         free = self._machine_cores - others
         self._since_take += 1
-        if free + YIELD_ABOVE < self.threads:
+        if free + YIELD_ABOVE >= self.threads:
+            self._busy = 0
+        else:
+            self._busy += 1
+            self._quiet = 0
+            if self._busy < MIN_BUSY < self._since_take:
+                return
             lasted = self._since_take > MAX_QUIET
             self._wanted = MIN_QUIET if lasted else min(MAX_QUIET, 2 * self._wanted)
-            self._quiet = 0
             self.threads = max(1, int(free + YIELD_ABOVE))
             return
         target = min(self._cores, int(free + TAKE_BELOW))

@@ -26,29 +26,37 @@ def test_alone_it_uses_every_core() -> None:
     assert threads_with(2, [0.0, 0.1, 0.2]) == [2, 2, 2]
 
 
-def test_a_busy_neighbour_takes_a_core_at_once() -> None:
-    assert threads_with(2, [0.0, 0.67, 1.0]) == [2, 1, 1]
+def test_a_neighbour_that_stays_busy_takes_a_core() -> None:
+    assert threads_with(2, [0.0, 0.67, 1.0]) == [2, 2, 1]
+
+
+def test_a_burst_takes_none() -> None:
+    assert threads_with(2, [1.0, 0.1, 1.0, 0.1]) == [2, 2, 2, 2]
 
 
 def test_a_core_comes_back_after_some_quiet() -> None:
-    assert threads_with(2, [1.0, 0.1, 0.1]) == [1, 1, 2]
+    assert threads_with(2, [1.0, 1.0, 0.1, 0.1]) == [2, 1, 1, 2]
+
+
+def test_a_core_that_came_back_too_soon_is_given_up_at_once() -> None:
+    assert threads_with(2, [1.0, 1.0, 0.1, 0.1, 1.0]) == [2, 1, 1, 2, 1]
 
 
 def test_a_neighbour_between_the_thresholds_changes_nothing() -> None:
-    assert threads_with(2, [0.4, 0.9, 0.4, 0.1, 0.4]) == [2, 1, 1, 1, 1]
+    assert threads_with(2, [0.4, 0.9, 0.9, 0.4, 0.1, 0.4]) == [2, 2, 1, 1, 1, 1]
 
 
 def test_after_takes_that_did_not_last_it_waits_longer() -> None:
-    bursts = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, *[0.0] * 8]
-    assert threads_with(2, bursts) == [1, 1, 2, 1, 1, 1, 1, 2, 1, *[1] * 7, 2]
+    bursts = [1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, *[0.0] * 8]
+    assert threads_with(2, bursts) == [2, 1, 1, 2, 1, 1, 1, 1, 2, 1, *[1] * 7, 2]
 
 
 def test_one_thread_is_always_left() -> None:
-    assert threads_with(2, [5.0]) == [1]
+    assert threads_with(2, [5.0, 5.0]) == [2, 1]
 
 
 def test_many_cores_lose_as_many_as_are_busy() -> None:
-    assert threads_with(8, [3.0, 0.0, 0.0]) == [5, 5, 8]
+    assert threads_with(8, [3.0, 3.0, 0.0, 0.0]) == [8, 5, 5, 8]
 
 
 def test_nothing_is_read_between_samples() -> None:
