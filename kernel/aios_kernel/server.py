@@ -33,8 +33,8 @@ from aios_kernel.syscall import parse_args
 log = logging.getLogger(__name__)
 
 JSON: Final = "application/json"
-FRAMES_PER_S: Final = 50  # of streamed text, over all streams: each costs the model a fraction of a millisecond twice
-FRAME_MAX_S: Final = 0.2  # however many stream
+FRAMES_PER_S: Final = 30  # of streamed text, over all streams: each costs the model a fraction of a millisecond twice
+FRAME_MAX_S: Final = 0.25 # however many stream
 
 _SYSCALL_BODY: Final = {
     "requestBody": {"required": True, "content": {JSON: {"schema": TypeAdapter(p.SyscallRequest).json_schema()}}}

@@ -201,8 +201,13 @@ class StepLoop:
         return running
 
     def _prefill(self, running: list[tuple[Line, Job]]) -> bool:
-        """Feed prefill pieces in plan order, up to the step's budget. False: a call failed or was aborted."""
-        budget = self.config.chunk
+        """Feed prefill pieces in plan order, up to the step's budget. False: a call failed or was aborted.
+
+        The budget is a chunk, or two while fewer sequences decode than wait for that: decoding few at a time is what
+        costs most when many arrive together.
+        """
+        num_prefilling = sum(line.context.log.next_size > 1 for line, _ in running)
+        budget = self.config.chunk * (2 if 2 * num_prefilling > len(running) else 1)
         for line, job in running:
             log = line.context.log
             while line.job is job and 1 < log.next_size <= budget:
