@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from conftest import System
+from system import System
 
 pytestmark = pytest.mark.model
 

@@ -9,7 +9,7 @@ import subprocess
 
 import psutil
 import pytest
-from conftest import System
+from system import System
 
 pytestmark = pytest.mark.model
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import System
+from system import System
 
 pytestmark = pytest.mark.model
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from shell.conftest import Shell
 
 from aios_shell.complete import World, at_cursor, complete, split
+from shell.conftest import Shell
 
 
 class Fixed(World):

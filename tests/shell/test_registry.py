@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import typer
-from shell.conftest import Shell
 
 from aios_shell import help as help_text
 from aios_shell.registry import COMMANDS, CommandSpec
 from aios_shell.typer_app import app
+from shell.conftest import Shell
 
 GOLDEN = Path(__file__).with_name("golden")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from shell.conftest import Shell
 
 from aios_shell import render
 from aios_shell.text import TerminalText, one_line, sanitize
+from shell.conftest import Shell
 
 CONTROLS = {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import System
+from system import System
 
 from aios_shell.commands.proc import _COLUMNS
 

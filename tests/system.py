@@ -1,0 +1,63 @@
+"""One AIOS_HOME and the real command line over it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Longest that any single command of a test may take on a loaded machine before it counts as hung.
+COMMAND_DEADLINE_S = 100
+
+
+class System:
+    """One AIOS_HOME and the `aios` command over it, as a person at a terminal has them."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.env = {k: v for k, v in os.environ.items() if k not in ("AIOS_HOME", "NO_COLOR", "FORCE_COLOR")}
+        self.env["AIOS_HOME"] = str(home)
+
+    def popen(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options}
+        return subprocess.Popen([sys.executable, "-m", "aios_shell", *words], env=self.env, text=True, **options)
+
+    def run(self, *words: str, stdin: str | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+        with self.popen(*words, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE, **options) as process:
+            try:
+                out, err = process.communicate(stdin, timeout=COMMAND_DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                out, err = process.communicate()
+                pytest.fail(f"aios {' '.join(words)} hung; stdout {out!r}, stderr {err!r}\n{self.log()}")
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def ok(self, *words: str, **options: Any) -> str:
+        """Standard output of a command that must succeed."""
+        done = self.run(*words, **options)
+        assert done.returncode == 0, f"aios {words} exited {done.returncode}: {done.stderr}\n{self.log()}"
+        return done.stdout
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self.ok(*words, "--json"))
+
+    def start(self, agent: str, task: str) -> int:
+        """Start an agent in the background; its pid."""
+        return int(self.json("run", agent, task, "--bg")["pid"])
+
+    def ps(self, pid: int) -> dict[str, Any]:
+        return next(row for row in self.json("ps", "--all") if row["pid"] == pid)
+
+    def configure(self, text: str) -> None:
+        folder = self.home / "config"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "config.toml").write_text(text)
+
+    def log(self) -> str:
+        path = self.home / "state" / "kernel.log"
+        return "kernel.log:\n" + path.read_text(errors="replace")[-4000:] if path.exists() else "no kernel.log"
