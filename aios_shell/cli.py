@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
-from aios_shell.io import Io
+from aios_shell.io import Io, open_missing
 from aios_shell.session import Session
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ USAGE, INTERRUPTED, CLOSED_PIPE = 2, 130, 141
 
 def main() -> NoReturn:
     """Run `aios` with this process's arguments."""
+    open_missing()
     session = Session(_connect)
     signal.signal(signal.SIGINT, lambda *_: session.foreground.interrupt())
     io = Io(session)
@@ -94,7 +95,6 @@ def _script(path: str, io: Io) -> int:
 
 def _lines(lines: Iterator[str] | list[str], io: Io) -> int:
     """Run command lines in turn; a line goes on while a quote or an operator is open. Returns the last status."""
-    from aios_shell.io import write_all
     from aios_shell.language.parse import Incomplete, SyntaxProblem, parse
     from aios_shell.language.pipeline import run_line
 
@@ -110,10 +110,10 @@ def _lines(lines: Iterator[str] | list[str], io: Io) -> int:
         except Incomplete as problem:
             if text is not None:
                 continue
-            write_all(io.stderr, problem.show().encode("utf-8", "surrogateescape"))
+            io.narrate(problem.show())
             return USAGE
         except SyntaxProblem as problem:
-            write_all(io.stderr, problem.show().encode("utf-8", "surrogateescape"))
+            io.narrate(problem.show())
             return USAGE
         held = ""
         run_line(line, io)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -70,9 +71,13 @@ class Io:
         self.write(text + "\n")
 
     def note(self, text: str) -> None:
-        """One line of narration on standard error. Nobody reading it is no reason to fail."""
+        """One line of narration on standard error."""
+        self.narrate(f"aios: {sanitize(text)}\n")
+
+    def narrate(self, text: str) -> None:
+        """Text for standard error, as it is. Nobody reading it is no reason to fail."""
         with contextlib.suppress(OSError):
-            write_all(self.stderr, f"aios: {sanitize(text)}\n".encode("utf-8", "surrogateescape"))
+            write_all(self.stderr, text.encode("utf-8", "surrogateescape"))
 
     def tty(self, fd: int) -> bool:
         return os.isatty(fd)
@@ -96,4 +101,19 @@ def write_all(fd: int, data: bytes) -> None:
     """Write all of `data`. Raises OSError, BrokenPipeError when the reader is gone."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:  # a program that shares the descriptor has made it so
+            select.select([], [fd], [])
+        except OSError as error:
+            error.filename = "output"
+            raise
+
+
+def open_missing() -> None:
+    """Fill the places of standard streams that were closed: the next file opened, a socket, would land there."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # takes the lowest number; input is empty, output fails

@@ -22,7 +22,7 @@ from aios_kernel.client import paths
 from aios_kernel.errors import KernelError
 from aios_shell import registry
 from aios_shell.complete import World, at_cursor
-from aios_shell.io import Io, write_all
+from aios_shell.io import Io
 from aios_shell.language.parse import Incomplete, SyntaxProblem, parse, quote
 from aios_shell.language.pipeline import run_line
 from aios_shell.session import Job, Session
@@ -91,7 +91,7 @@ class Repl:
             if self._session.foreground.interrupted:
                 io.write("\n")  # after the terminal's ^C
         except SyntaxProblem as problem:
-            write_all(io.stderr, problem.show().encode("utf-8", "surrogateescape"))
+            io.narrate(problem.show())
             self._session.status = 2
         except KeyboardInterrupt:
             io.write("\n")

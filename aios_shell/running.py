@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 
 from aios_kernel.client import KernelClient, Stream, event_of, is_error, output_bytes
-from aios_kernel.errors import KernelError, KernelUnreachable
+from aios_kernel.errors import InvalidState, KernelError, KernelUnreachable
 from aios_kernel.protocol import Event, EventKind, Signal
 from aios_shell.io import Io, write_all
 from aios_shell.text import TerminalText
@@ -25,12 +25,13 @@ class AgentRun:
         self._client, self._pid, self._io, self._feeds = client, pid, io, feed
         self._stream: Stream | None = None
         self._detached = False
+        self._mid_line = False  # on the terminal, where narration should not be glued to the answer
         self._screens = {fd: TerminalText() for fd in (io.stdout, io.stderr) if io.tty(fd)}
 
     def follow(self) -> int:
         """Carry the streams. Returns the agent's exit code, 130 when detached.
 
-        Raises KernelUnreachable when the kernel goes away first, BrokenPipeError when the reader does.
+        Raises KernelUnreachable when the kernel goes away first, OSError when the output cannot be written.
         """
         foreground = self._io.session.foreground
         self._stream = self._client.events(self._pid, follow=True, kinds=_KINDS)
@@ -38,8 +39,8 @@ class AgentRun:
         try:
             with self._io.cancel.closing(self._stream.close), self._feeding():
                 return self._carry(self._stream)
-        except BrokenPipeError:
-            self._signal(Signal.TERM)  # nobody reads: what it would still say is for nobody
+        except OSError:
+            self._signal(Signal.TERM)  # nobody reads, or the disk is full: what it would still say is for nobody
             raise
         finally:
             foreground.remove(self)
@@ -63,6 +64,7 @@ class AgentRun:
             if event.kind is EventKind.EXIT:
                 return int(event.data)
             self._write(event)
+        self._begin_line()
         if self._detached:
             self._io.note(f"process {self._pid} goes on without this terminal; `aios attach {self._pid}` comes back")
             return DETACHED
@@ -75,9 +77,16 @@ class AgentRun:
         data = output_bytes(event)
         if event.kind is EventKind.STDOUT:
             write_all(self._io.stdout, self._safe(self._io.stdout, data))
+            self._mid_line = self._io.tty(self._io.stdout) and not data.endswith(b"\n")
             return
+        self._begin_line()
         with contextlib.suppress(OSError):  # nobody reads its narration: no reason to end it
             write_all(self._io.stderr, self._safe(self._io.stderr, data))
+
+    def _begin_line(self) -> None:
+        if self._mid_line and self._io.tty(self._io.stderr):
+            self._io.narrate("\n")
+        self._mid_line = False
 
     def _safe(self, fd: int, data: bytes) -> bytes:
         """A terminal gets text without control characters; a pipe or file gets what the agent wrote."""
@@ -87,6 +96,8 @@ class AgentRun:
     def _signal(self, signal: Signal) -> None:
         try:
             self._client.signal(self._pid, signal)
+        except InvalidState:
+            pass  # it has ended: the stream tells
         except KernelError as error:
             self._io.note(error.message)
 
@@ -114,8 +125,11 @@ class AgentRun:
                 self._client.feed(self._pid, data, eof=not data)
                 if not data:
                     return
+        except InvalidState as error:  # it ended, closed its input, or never had any
+            if data and self._io.tty(self._io.stdin):
+                self._io.note(f"{error.message}; `aios send {self._pid} TEXT` reaches its mailbox")
         except KernelError:
-            return  # it ended, or closed its input
+            return  # the output's stream tells
         finally:
             os.close(stop)
 

@@ -122,13 +122,20 @@ def exit_status(info: ProcInfo) -> int:
     return info.exit_code or 0
 
 
+def _folder() -> str:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:  # removed under us
+        return os.environ.get("PWD", "/")
+
+
 @dataclass(slots=True)
 class Session:
     """One shell: everything that a command line may change."""
 
     connect: Callable[[Callable[[str], None]], KernelClient]
     env: dict[str, str] = field(default_factory=lambda: dict(os.environ))
-    cwd: str = field(default_factory=os.getcwd)
+    cwd: str = field(default_factory=_folder)
     status: int = 0
     exit_status: int | None = None  # set by `exit`
     interactive: bool = False

@@ -78,6 +78,9 @@ def execute(words: list[str], io: Io) -> int:
     except OSError as error:
         io.note(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return 1
+    except UnicodeEncodeError:
+        io.note("only UTF-8 text can be given to the kernel")
+        return row_of(BadRequest("")).exit
 
 
 def _group() -> typer.Typer:
@@ -166,7 +169,7 @@ def _convert(param: Param, text: Any) -> Any:
     except ValueError:
         raise ValueError(f"'{text}' is not a number") from None
     low, high = param.minimum, param.maximum
-    if (low is not None and value < low) or (high is not None and value > high):
+    if not ((low is None or value >= low) and (high is None or value <= high)):  # in this form NaN fails too
         raise ValueError(
             f"{value} is not {f'between {low:g} and {high:g}' if high is not None else f'at least {low:g}'}"
         )

@@ -19,10 +19,10 @@ from rich.text import Text
 COLUMNS, ROWS = 100, 40
 SESSION = (
     'aios run math "What is 12*7?"',
-    "printf 'The meeting moved to Tuesday at 3pm because Bob travels.' | aios run summarize | tee note.txt",
+    "printf 'The meeting moved to Tuesday because Bob travels.' | aios run summarize | tee note.txt",
     "aios run narrate 'a fox and a lighthouse' --bg",
     "aios run narrate 'a robot who paints' --bg",
-    "aios wait 4 --state running && aios suspend 4",
+    "aios logs 4 -f --output | head -c 80; echo; aios suspend 4",
     "aios ps",
     "aios snap ls",
     "aios resume 4 && aios wait 3 4 && aios ps --all",

@@ -153,12 +153,14 @@ class Host:
     def _fork(self, agent: Manifest, start: runner.Start, fds: list[int]) -> int:
         """Returns the child's OS pid once it leads its own session, so that signals to its group reach it."""
         ready_r, ready_w = os.pipe()
-        os_pid = os.fork()
-        if os_pid == 0:
-            self._be_agent(agent, start, fds)
-        os.close(ready_w)
-        os.read(ready_r, 1)  # ends when the child has closed its copy, or has died
-        os.close(ready_r)
+        try:
+            os_pid = os.fork()
+            if os_pid == 0:
+                self._be_agent(agent, start, fds)
+        finally:
+            os.close(ready_w)
+            os.read(ready_r, 1)  # ends when the child has closed its copy, or has died
+            os.close(ready_r)
         return os_pid
 
     def _be_agent(self, agent: Manifest, start: runner.Start, fds: list[int]) -> NoReturn:

@@ -92,7 +92,7 @@ def read(folder: Path) -> Manifest:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own, and what some texts drive it into
         raise ManifestError(f"{path}: not TOML: {error}") from error
     _check_types(path, table)
     _check_values(path, table)

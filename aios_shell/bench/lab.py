@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aios_kernel.client.launch import connect, stop
-
 from aios_kernel.client import KernelClient, event_of, output_bytes
+from aios_kernel.client.launch import connect, stop
 from aios_kernel.errors import InternalError
 from aios_kernel.protocol import EventKind, RunRequest
 

@@ -31,7 +31,7 @@ class Check:
 
 
 def doctor(io: Io, json: bool) -> int:
-    checks = [check for look in _LOOKS for check in look(io)]
+    checks = [check for look in _LOOKS for check in _looked(look, io)]
     if json:
         render.json(io, checks)
     else:
@@ -43,6 +43,13 @@ def doctor(io: Io, json: bool) -> int:
             if check.hint and check.result != "ok":
                 io.line(f"{'':<15}{check.hint}")
     return 1 if any(check.result == "fail" for check in checks) else 0
+
+
+def _looked(look: Callable[[Io], Iterator[Check]], io: Io) -> Iterator[Check]:
+    try:
+        yield from look(io)
+    except OSError as error:
+        yield Check(look.__name__.strip("_"), "fail", f"{error.filename}: {error.strerror}", "is AIOS_HOME right?")
 
 
 def _python(_: Io) -> Iterator[Check]:
@@ -114,6 +121,8 @@ def _private(name: str, path: Path, hint: str) -> Check:
         return Check(name, "fail", f"{path}: {error.strerror}", "make it readable for you")
     if info.st_uid != os.getuid():
         return Check(name, "fail", f"{path} belongs to user {info.st_uid}", "it must be yours")
+    if not os.access(path, os.W_OK):
+        return Check(name, "fail", f"{path} is read-only", "make it writable, or set AIOS_HOME to another folder")
     open_to_others = stat.S_IMODE(info.st_mode) & 0o077
     return Check(name, "fail" if open_to_others else "ok", f"{path} ({stat.filemode(info.st_mode)})", hint)
 

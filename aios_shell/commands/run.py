@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aios_kernel.errors import NoSuchAgent
+from aios_kernel.errors import BadRequest, NoSuchAgent
 from aios_kernel.protocol import RunRequest
 from aios_shell.io import Io
 from aios_shell.language.lookup import nearest
@@ -23,12 +23,15 @@ def run(
     bg: bool,
     json: bool,
 ) -> int:
+    if agent.startswith("-"):  # own words begin after the agent's name
+        raise BadRequest(f"no such option: {agent} (see `aios help run`)")
     session = io.session
     client = session.connect(io.note)
     info = session.find_agent(agent, client)
     if info is None:
         raise NoSuchAgent(f"no agent is called '{agent}'{nearest(agent, list(session.agents))}")
-    feed = info.reads_stdin and not bg
+    # A task that was typed is the whole of it: `chat "hello"` must not wait for more from the terminal.
+    feed = info.reads_stdin and not bg and not (task and io.tty(io.stdin))
     request = RunRequest(
         agent=agent,
         task=" ".join(task),

@@ -40,6 +40,9 @@ def look_up(
     name = words[0]
     if "/" not in name and registry.is_builtin(name):
         return Builtin(words)
+    variable, equals, _ = name.partition("=")
+    if equals and variable.isidentifier():
+        raise NoSuchCommand(f"no command is called '{name}'; `export {variable}=VALUE` sets a variable")
     path = _program(name, session) if programs else None
     if "/" not in name:
         try:

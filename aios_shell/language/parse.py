@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, Final
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+from aios_shell.text import sanitize
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class Line:
     items: tuple[AndOr, ...]
 
 
+def _blank(char: str) -> str:
+    """As wide as `char` on a terminal."""
+    return "\t" if char == "\t" else "  " if unicodedata.east_asian_width(char) in "WF" else " "
+
+
 class SyntaxProblem(Exception):
     """The line cannot be read: where, and what could have stood there."""
 
@@ -81,9 +89,9 @@ class SyntaxProblem(Exception):
     def show(self) -> str:
         """The line, a caret under the place, the message."""
         before = self.line[: self.position]
-        row = self.line.splitlines()[before.count("\n")] if self.line.strip() else ""
-        column = len(before) - (before.rfind("\n") + 1)
-        return f"{row}\n{' ' * column}^\naios: {self.message}\n"
+        row = self.line.split("\n")[before.count("\n")]
+        left = sanitize(before[before.rfind("\n") + 1 :])
+        return f"{sanitize(row)}\n{''.join(map(_blank, left))}^\naios: {self.message}\n"
 
 
 class Incomplete(SyntaxProblem):
@@ -102,6 +110,8 @@ _PIECE: Final = re.compile(
 
 def parse(text: str) -> Line:
     """The tree of one logical line. Raises SyntaxProblem, or Incomplete when it may go on."""
+    if "\0" in text:
+        raise SyntaxProblem(text, text.index("\0"), "unexpected NUL: this is not text")
     try:
         tree = _lark().parse(text)
     except UnexpectedInput as error:

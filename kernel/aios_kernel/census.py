@@ -12,7 +12,7 @@ from aios_kernel.journal import End, Journal, Start
 from aios_kernel.llm import Llm
 from aios_kernel.process import Process, ProcessTable
 from aios_kernel.protocol import ProcInfo, ProcState, Tier
-from aios_kernel.scheduler.request import Phase
+from aios_kernel.scheduler.request import Phase, Usage
 
 
 class Census:
@@ -63,7 +63,7 @@ class Census:
             group=process.request.group,
             model=process.model,
             tokens_in=process.tokens_in,
-            tokens_out=process.tokens_out,
+            tokens_out=process.tokens_out + process.tokens_live,
             tok_per_s=usage.tok_per_s,
             ctx_used=usage.ctx_used,
             ctx_max=spec.window if spec else 0,
@@ -123,19 +123,19 @@ class Census:
             started_at=process.started_at,
         )
 
-    def end_row(self, process: Process, code: int, reason: str, at: float) -> End:
-        """What the journal keeps of a process: read from the engine now, before its context is released."""
-        last = self._living(process)
+    def end_row(self, process: Process, usage: Usage, code: int, reason: str, at: float) -> End:
+        """What the journal keeps of a process. usage: the engine's, from before its context was released."""
+        spec = self._llm.spec
         return End(
             pid=process.pid,
             exit_code=code,
             reason=reason,
-            nice=last.nice,
-            tokens_in=last.tokens_in,
-            tokens_out=last.tokens_out,
-            ctx_used=last.ctx_used,
-            ctx_max=last.ctx_max,
-            wait_ms=last.wait_ms,
-            exact=last.exact,
+            nice=process.nice,
+            tokens_in=process.tokens_in,
+            tokens_out=process.tokens_out + process.tokens_live,
+            ctx_used=usage.ctx_used,
+            ctx_max=spec.window if spec else 0,
+            wait_ms=usage.wait_ms,
+            exact=spec is not None and spec.exact,
             ended_at=at,
         )

@@ -67,7 +67,6 @@ class Control:
 
     async def terminate(self, life: Life, verdict: tuple[int, str] | None, grace_s: float) -> None:
         """TERM, then after `grace_s` KILL; returns when the process is over, or KILL is sent."""
-        await life.spawned.wait()
         life.verdict = life.verdict or verdict
         try:
             async with asyncio.timeout(grace_s):
@@ -81,14 +80,16 @@ class Control:
             if life.process.state is ProcState.SUSPENDED or life.ending:
                 return
             send(life, Signal.STOP)
-            await self._llm.suspend(life.process.pid)
-            if not life.ending:
-                life.move(ProcState.SUSPENDED, "stopped", self._clock.now())
+            try:
+                await self._llm.suspend(life.process.pid)
+            finally:  # it is stopped, whatever became of its context and of whoever waits here
+                if not life.ending:
+                    life.move(ProcState.SUSPENDED, "stopped", self._clock.now())
 
     async def _resume(self, life: Life) -> None:
         async with life.signals:
+            send(life, Signal.CONT)  # in any state: an agent can stop itself too
             if life.process.state is not ProcState.SUSPENDED or life.ending:
                 return
             life.move(*life.process.live_state(), self._clock.now())
-            send(life, Signal.CONT)
             await self._llm.resume(life.process.pid)

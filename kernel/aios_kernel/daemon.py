@@ -83,7 +83,7 @@ class Kernel:
             model_state=self.llm.state,
             policy=self.llm.policy,
             exact=spec is not None and spec.exact,
-            exact_reason=spec.exact_reason if spec else "no model is loaded",
+            exact_reason=spec.exact_reason if spec else _no_model(self.llm.state),
             uptime_s=self._clock.monotonic() - self._started,
             slots=spec.num_slots if spec else engine.slots,
             slots_used=stats.slots_used,
@@ -124,6 +124,10 @@ class Kernel:
     @property
     def _choice_file(self) -> Path:
         return self._paths.state / "model"
+
+
+def _no_model(state: str) -> str:
+    return "the model is still loading: its self-test will tell" if state == "loading" else "no model is loaded"
 
 
 async def serve(paths: Paths, user_umask: int, on_ready: Callable[[], None]) -> None:

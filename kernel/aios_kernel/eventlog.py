@@ -38,7 +38,8 @@ class EventLog:
 
     async def append(self, kind: EventKind, data: bytes) -> None:
         """Add an event; returns when it is durable. Raises InternalError when the journal cannot be written."""
-        await self.append_nowait(kind, data)
+        # shield: whoever stops waiting must not make a gap in what followers see
+        await asyncio.shield(self.append_nowait(kind, data))
 
     def append_nowait(self, kind: EventKind, data: bytes) -> asyncio.Future[None]:
         """Add an event without waiting; the order of these calls is the order of events."""

@@ -14,10 +14,10 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -31,8 +31,6 @@ MODULE: Final = "aios_agents.host"  # started by name: the kernel imports nothin
 MAX_PACKET_BYTES: Final = 65_536
 ANSWER_S: Final = 20.0  # the first answer includes the host's start on a busy machine
 END_S: Final = 3.0
-
-T = TypeVar("T")
 
 _ERRORS: Final[dict[str, type[KernelError]]] = {"ENOENT": NoSuchAgent, "ECHILD": HostFailed}
 
@@ -70,6 +68,8 @@ class Host:
         self._spawning: dict[Pid, asyncio.Future[int]] = {}
         self._listing: deque[asyncio.Future[list[AgentInfo]]] = deque()  # the host answers in order
         self._starting = asyncio.Lock()
+        self._sending = asyncio.Lock()  # one waits for room in the socket at a time: an event loop wakes one
+        self._room: asyncio.Task[None] | None = None
         self._closing = False
 
     def listen(self, on_exit: Callable[[Pid, int], None], on_lost: Callable[[], None]) -> None:
@@ -107,10 +107,11 @@ class Host:
     async def agents(self) -> list[AgentInfo]:
         """Every installed agent. Raises HostFailed."""
         await self.start()
-        future: asyncio.Future[list[AgentInfo]] = asyncio.get_running_loop().create_future()
-        self._listing.append(future)
-        await self._send({"op": "agents"})
-        return await _answer(future)
+        async with _in_time():
+            await self._send({"op": "agents"})
+            future: asyncio.Future[list[AgentInfo]] = asyncio.get_running_loop().create_future()
+            self._listing.append(future)
+            return await future
 
     async def spawn(self, order: SpawnOrder, fds: Sequence[int]) -> int:
         """Start an agent with `fds` as its standard streams. Returns its OS pid.
@@ -124,8 +125,12 @@ class Host:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._spawning[order.pid] = future
         try:
-            await self._send({"op": "spawn", **asdict(order)}, fds)
-            return await _answer(future)
+            async with _in_time():
+                sock = await self._send({"op": "spawn", **asdict(order)}, fds)
+                os_pid = await future
+            if sock is not self._socket:  # it has died since it answered, and has taken the agent with it
+                raise HostFailed("the agent host died; the kernel's log has its last words")
+            return os_pid
         finally:
             self._spawning.pop(order.pid, None)
 
@@ -143,18 +148,24 @@ class Host:
 
     # --- transport
 
-    async def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+    async def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> socket.socket:
+        """Send a packet, waiting while there is no room. Returns the socket that took it."""
         packet = msgspec.json.encode(message)
         if len(packet) > MAX_PACKET_BYTES:
             raise BadRequest(f"the task is too long ({len(packet)} bytes): give long input on standard input")
-        while self._socket is not None:
-            try:
-                socket.send_fds(self._socket, [packet], list(fds))
-                return
-            except BlockingIOError:
-                await until_ready(self._socket.fileno(), writing=True)
-            except OSError as error:
-                raise HostFailed(f"the agent host does not answer: {error}") from error
+        async with self._sending:
+            while (sock := self._socket) is not None:
+                try:
+                    socket.send_fds(sock, [packet], list(fds))
+                    return sock
+                except BlockingIOError:
+                    self._room = asyncio.create_task(until_ready(sock.fileno(), writing=True))
+                    try:
+                        await asyncio.wait({self._room})
+                    finally:
+                        self._room.cancel()
+                except OSError as error:
+                    raise HostFailed(f"the agent host does not answer: {error}") from error
         raise HostFailed("the agent host has died")
 
     async def _read(self, sock: socket.socket, process: asyncio.subprocess.Process) -> None:
@@ -169,13 +180,16 @@ class Host:
             log.error("agent host: %s", error)
         finally:
             self._socket = None
+            if self._room is not None:
+                self._room.cancel()
+                await asyncio.wait({self._room})  # before its descriptor's number is another file's
             sock.close()
             self._fail_waiters()
         if not self._closing:
+            if self._on_lost is not None:
+                self._on_lost()  # before a new host can have agents
             await _reap(process)
             log.error("the agent host died (status %s); its agents are ended", process.returncode)
-            if self._on_lost is not None:
-                self._on_lost()
 
     def _handle(self, message: dict[str, Any]) -> None:
         match message["op"]:
@@ -212,10 +226,12 @@ class Host:
                 future.set_exception(HostFailed("the agent host died; the kernel's log has its last words"))
 
 
-async def _answer(future: asyncio.Future[T]) -> T:
+@contextlib.asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Raises HostFailed when what is done within takes too long."""
     try:
         async with asyncio.timeout(ANSWER_S):
-            return await future
+            yield
     except TimeoutError as error:
         raise HostFailed(f"the agent host did not answer in {ANSWER_S:g} s") from error
 

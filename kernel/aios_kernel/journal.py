@@ -131,15 +131,18 @@ CREATE OR REPLACE VIEW procs AS
     SELECT s.* EXCLUDE (nice), coalesce(e.nice, s.nice) AS nice, e.* EXCLUDE (pid, nice)
     FROM starts s LEFT JOIN ends e ON e.pid = s.pid;
 """
-# Processes of a kernel that died: they died with it. 137 = 128 + SIGKILL, as their host did it.
+# Processes of a kernel that died: they died with it. 137 = 128 + SIGKILL, as their host did it. One whose end got into
+# one of the two streams and not into the other ended as that says.
 _CLOSE_UNFINISHED: Final = """
 BEGIN;
-INSERT INTO events
-    SELECT s.pid, coalesce(max(e.seq) + 1, 0), 'exit', '137'::BLOB, $now
-    FROM starts s LEFT JOIN events e ON e.pid = s.pid WHERE s.pid NOT IN (SELECT pid FROM ends) GROUP BY s.pid;
 INSERT INTO ends
-    SELECT pid, 137, 'kernel died', nice, 0, 0, 0, 0, 0, false, $now
-    FROM starts WHERE pid NOT IN (SELECT pid FROM ends);
+    SELECT pid, coalesce(code, 137), coalesce('exit ' || code, 'kernel died'), nice, 0, 0, 0, 0, 0, false, $now
+    FROM starts LEFT JOIN (SELECT pid, decode(data)::BIGINT AS code FROM events WHERE kind = 'exit') USING (pid)
+    WHERE pid NOT IN (SELECT pid FROM ends);
+INSERT INTO events
+    SELECT d.pid, coalesce(max(e.seq) + 1, 0), 'exit', encode(max(d.exit_code)::VARCHAR), $now
+    FROM ends d LEFT JOIN events e ON e.pid = d.pid
+    WHERE d.pid NOT IN (SELECT pid FROM events WHERE kind = 'exit') GROUP BY d.pid;
 COMMIT;
 """
 
@@ -181,7 +184,7 @@ class Journal:
         self.boot = boot
         self.last_pid = last_pid
         self._clock = clock
-        self._committed_at = clock.monotonic()
+        self._emptied_at = clock.monotonic()  # when nothing was left pending last
         self._connection = connection
         self._inserts = {kind: _Insert(connection, kind) for kind in _TABLES}
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
@@ -262,14 +265,15 @@ class Journal:
             batch, pending = (pending, []) if ended else self._due(pending)
             if batch:
                 self._commit(batch)
-                self._committed_at = self._clock.monotonic()
+            if batch and not pending:
+                self._emptied_at = self._clock.monotonic()
 
     def _gather(self, pending: list[_Entry]) -> bool:
         """Wait for an entry, while something is pending until that is due, and take all that has queued up.
 
         Returns: True when the journal is being closed.
         """
-        left = max(0.0, self._committed_at + LINGER_S - self._clock.monotonic()) if pending else None
+        left = max(0.0, self._emptied_at + LINGER_S - self._clock.monotonic()) if pending else None
         try:
             entry = self._queue.get(timeout=left)
             while entry is not None:
@@ -282,21 +286,26 @@ class Journal:
         return True
 
     def _due(self, pending: list[_Entry]) -> tuple[list[_Entry], list[_Entry]]:
-        """What to commit now, and the rest: all of it LINGER_S after the last commit, before that what is urgent and
-        what came before that in its stream. A statement costs as much as a commit, so the other stream waits."""
-        if self._clock.monotonic() - self._committed_at >= LINGER_S or len(pending) >= _MAX_BATCH:
+        """What to commit now, and the rest: all of it LINGER_S after the last time that nothing was left, before that
+        the streams with something urgent. A statement costs as much as a commit, so the other stream waits."""
+        if self._clock.monotonic() - self._emptied_at >= LINGER_S or len(pending) >= _MAX_BATCH:
             return pending, []
         streams = {entry.is_event for entry in pending if entry.urgent}
         due = [entry for entry in pending if entry.is_event in streams]
         return due, [entry for entry in pending if entry.is_event not in streams]
 
     def _commit(self, batch: list[_Entry]) -> None:
+        """Make rows durable and say so. Where that fails each is tried alone: a bad row costs no other its place."""
         error: InternalError | None = None
         try:
             self._insert([entry.record for entry in batch])
-        except duckdb.Error as cause:
-            error = InternalError(f"the journal cannot be written: {str(cause).splitlines()[0]}")
-            log.error("%s (%d rows lost)", error, len(batch))
+        except Exception as cause:  # whatever it is, the next rows need this thread
+            if len(batch) > 1:
+                for entry in batch:
+                    self._commit([entry])
+                return
+            error = InternalError(f"the journal cannot be written: {str(cause).partition(chr(10))[0]}")
+            log.error("%s (a row of %s is lost)", error, _TABLES[type(batch[0].record)])
         futures = [entry.durable for entry in batch]
         try:
             futures[0].get_loop().call_soon_threadsafe(_resolve, futures, error)
@@ -315,7 +324,7 @@ class Journal:
             for kind, rows in by_kind.items():
                 self._inserts[kind](rows)
             self._connection.commit()
-        except duckdb.Error:
+        except Exception:
             with contextlib.suppress(duckdb.Error):  # a failed commit has rolled back already
                 self._connection.rollback()
             raise

@@ -48,7 +48,9 @@ class Llm:
         self._error = ModelBroken(f"{model.ref} is not loaded")
 
         def load() -> Core:
-            from aios_kernel.core.llama import LlamaCore  # in the engine's thread: it costs tenths of a second
+            # Here, in the engine's thread, as they cost tenths of a second; the first chat needs the template's.
+            import aios_kernel.chat.template  # noqa: F401
+            from aios_kernel.core.llama import LlamaCore
 
             return LlamaCore.load(model.path, config)
 
@@ -108,13 +110,18 @@ class Llm:
 
     # --- processes
 
-    async def chat(self, pid: Pid, request: ChatRequest, nice: int, on_delta: Callable[[str], None]) -> ChatReply:
-        """One chat turn. Raises NoSuchModel, ModelBroken, and what ChatManager.chat raises."""
+    async def chat(
+        self, pid: Pid, request: ChatRequest, nice: int, on_delta: Callable[[str], None], program: Pid
+    ) -> ChatReply:
+        """One chat turn, in the program that the process `program` began.
+
+        Raises: NoSuchModel, ModelBroken, and what ChatManager.chat raises.
+        """
         self.num_active += 1
         try:
             if self._chat is None:
                 raise self._error
-            return await self._chat.chat(pid, request, nice, on_delta)
+            return await self._chat.chat(pid, request, nice, on_delta, program)
         finally:
             self.num_active -= 1
 
@@ -125,13 +132,13 @@ class Llm:
         suspended = self._engine.suspend(pid)
         if self.spec is None:
             return None  # still loading: there is no context yet, and the engine will know when it starts
-        return await asyncio.wrap_future(suspended)
+        return await asyncio.shield(asyncio.wrap_future(suspended))  # begun, it is done: see Control
 
     async def resume(self, pid: Pid) -> None:
         if self._engine is not None and not self._broken:
             resumed = self._engine.resume(pid)
             if self.spec is not None:
-                await asyncio.wrap_future(resumed)
+                await asyncio.shield(asyncio.wrap_future(resumed))
 
     def renice(self, pid: Pid, nice: int) -> None:
         if self._engine is not None:
@@ -168,7 +175,7 @@ class Llm:
             return f"failed: {self._error}"
         if not self._engine.ready.done():
             return "loading"
-        error = self._engine.ready.exception()
+        error = self._engine.ended
         return "ready" if error is None else f"failed: {error}"
 
     @property

@@ -57,7 +57,8 @@ class Process:
     reason: str = "starting"
     os_pid: int | None = None
     tokens_in: int = 0
-    tokens_out: int = 0
+    tokens_out: int = 0  # produced by generations that have ended
+    tokens_live: int = 0  # produced so far by the one under way
     tokens_reserved: int = 0  # granted to generations under way
     nice: int = 0
     ended_at: float | None = None
@@ -86,11 +87,22 @@ class Process:
         self.story.append(Move(at, state, reason))
         return True
 
+    def count(self, produced: int, *, ended: bool) -> None:
+        """Note tokens of its generation; the engine runs them one after the other, so they are of one at a time."""
+        self.tokens_live += produced
+        if ended:
+            self.tokens_out, self.tokens_live = self.tokens_out + self.tokens_live, 0
+
     def live_state(self) -> tuple[ProcState, str]:
         """State and reason by what its syscalls do now, suspension left aside."""
         if not self.activities:
             return S.RUNNING, "computing"
         return min(self.activities.values(), key=lambda activity: _PRECEDENCE.index(activity[0]))
+
+    @property
+    def program(self) -> Pid:
+        """The oldest of its ancestors, else itself: with all its descendants it is one program."""
+        return self.ancestors[0] if self.ancestors else self.pid
 
     def is_descendant_of(self, pid: Pid) -> bool:
         return pid in self.ancestors

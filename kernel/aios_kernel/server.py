@@ -33,8 +33,9 @@ from aios_kernel.syscall import parse_args
 log = logging.getLogger(__name__)
 
 JSON: Final = "application/json"
+MAX_BODY_BYTES: Final = 16 << 20  # of a syscall: some times the text of the largest context window
 FRAMES_PER_S: Final = 30  # of streamed text, over all streams: each costs the model a fraction of a millisecond twice
-FRAME_MAX_S: Final = 0.25 # however many stream
+FRAME_MAX_S: Final = 0.25  # however many stream
 
 _SYSCALL_BODY: Final = {
     "requestBody": {"required": True, "content": {JSON: {"schema": TypeAdapter(p.SyscallRequest).json_schema()}}}
@@ -69,39 +70,48 @@ def _person_routes(kernel: Kernel) -> APIRouter:
 
     @routes.get("/kernel", response_model=p.KernelStatus)
     async def status() -> Response:
+        """Tell what the kernel runs and how it is doing."""
         return _json(kernel.status())
 
     @routes.post("/kernel/stop")
     async def stop() -> Response:
+        """Stop the kernel: every process gets TERM, then KILL. Answers at once."""
         kernel.request_stop()
         return _json(None)
 
     @routes.get("/models", response_model=list[p.ModelInfo])
     async def models() -> Response:
+        """List the model files on this machine; the current one is marked."""
         return _json(await kernel.models())
 
     @routes.put("/model", response_model=p.ModelInfo)
     async def use_model(body: p.ModelRequest) -> Response:
+        """Change the model, now and for kernels to come; refused while a generation is under way."""
         return _json(await kernel.use_model(body.ref))
 
     @routes.get("/sched", response_model=p.SchedInfo)
     async def sched() -> Response:
+        """Tell the scheduling policy, its quantum, and the policies there are."""
         return _json(kernel.llm.sched())
 
     @routes.put("/sched", response_model=p.SchedInfo)
     async def set_sched(body: p.SchedRequest) -> Response:
+        """Change the policy or its quantum while everything runs."""
         return _json(await kernel.llm.set_sched(body.policy, body.quantum))
 
     @routes.get("/queue", response_model=list[p.QueueEntry])
     async def queue() -> Response:
+        """List the generations that run, wait or are suspended, and whom each waits for."""
         return _json(kernel.llm.queue())
 
     @routes.get("/snapshots", response_model=list[p.SnapshotInfo])
     async def snapshots() -> Response:
+        """List the contexts that are off their slots, with their sizes."""
         return _json(kernel.llm.snapshots())
 
     @routes.get("/agents", response_model=list[p.AgentInfo])
     async def agents() -> Response:
+        """List the installed agents, bundled and the user's own."""
         return _json(await kernel.host.agents())
 
     return routes
@@ -113,32 +123,41 @@ def _process_routes(kernel: Kernel) -> APIRouter:
 
     @routes.post("", response_model=p.Started)
     async def run(body: p.RunRequest) -> Response:
+        """Start an agent; answers with its pid once its OS process runs."""
         return _json(p.Started(await supervisor.run(body)))
 
     @routes.get("", response_model=list[p.ProcInfo])
     async def procs(all: bool = False) -> Response:
+        """List the living processes and zombies; with `all` also those that have exited."""
         return _json(await supervisor.census.infos(all=all))
 
     @routes.get("/{pid}", response_model=p.ProcInfo)
     async def proc(pid: int) -> Response:
+        """Tell about one process, living or ended."""
         return _json(await supervisor.census.info(pid))
 
     @routes.post("/{pid}/signal", response_model=p.ProcInfo)
     async def signal(pid: int, body: p.SignalRequest) -> Response:
+        """Deliver a signal; STOP answers once the context is off its slot."""
         return _json(await supervisor.signal(pid, body.signal))
 
     @routes.post("/{pid}/nice", response_model=p.ProcInfo)
     async def nice(pid: int, body: p.NiceRequest) -> Response:
+        """Change the nice value of a living process."""
         return _json(await supervisor.set_nice(pid, body.nice))
 
     @routes.get("/{pid}/wait", response_model=p.ProcInfo)
     async def wait(
         request: Request, pid: int, state: p.ProcState = p.ProcState.EXITED, timeout_s: float | None = None
     ) -> Response:
+        """Answer when the process is in `state` or has ended, or with ETIME after `timeout_s`."""
+        if timeout_s is not None and not timeout_s >= 0:  # NaN is neither
+            raise BadRequest(f"timeout_s = {timeout_s:g}: must be 0 or more", key="timeout_s")
         return _json(await _while_connected(request, supervisor.wait(pid, state, timeout_s)))
 
     @routes.post("/{pid}/mail")
     async def mail(pid: int, body: p.Mail) -> Response:
+        """Put a message into the process's mailbox, as from a person."""
         supervisor.mail(pid, p.Mail(body.text))  # from a person, whatever the body says
         return _json(None)
 
@@ -151,6 +170,7 @@ def _stream_routes(kernel: Kernel) -> APIRouter:
 
     @routes.get("/{pid}/events", response_class=Response)
     async def events(pid: int, follow: bool = False, after: int = -1, kinds: str | None = None) -> Response:
+        """Stream the process's events from seq `after` on; with `follow` live, up to its EXIT event."""
         wanted = _kinds(kinds)
         pages = await supervisor.events(pid, after=after, follow=follow)
 
@@ -164,6 +184,7 @@ def _stream_routes(kernel: Kernel) -> APIRouter:
 
     @routes.post("/{pid}/stdin")
     async def feed(request: Request, pid: int, eof: bool = False) -> Response:
+        """Write the body to the agent's standard input as fast as it reads; `eof` closes it afterwards."""
         await _feed(supervisor, pid, request.stream())
         if eof:
             await supervisor.end_stdin(pid)
@@ -189,10 +210,11 @@ def _syscall_routes(kernel: Kernel) -> APIRouter:
 
     @routes.post("/syscall", openapi_extra=_SYSCALL_BODY)
     async def syscall(request: Request) -> Response:
+        """Make a syscall in the name of the process whose token is the bearer."""
         life = kernel.supervisor.by_token(_bearer(request))
         try:
-            raw = msgspec.json.decode(await request.body(), type=dict[str, Any])
-        except msgspec.MsgspecError as error:
+            raw = msgspec.json.decode(await _body(request), type=dict[str, Any])
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise BadRequest(f"the body is not a JSON object: {error}") from error
         call: p.SyscallRequest = parse_args("syscall", raw, p.SyscallRequest)
         if call.stream:
@@ -252,6 +274,17 @@ async def _outcome(task: asyncio.Task[Any]) -> Any:
     if task.cancelled():
         raise Cancelled("cancelled: the process or its caller has ended")
     return task.result()
+
+
+async def _body(request: Request) -> bytes:
+    """An agent's request body. Raises BadRequest for one that is longer than any honest one."""
+    body = bytearray()
+    async for data in request.stream():
+        if len(body) <= MAX_BODY_BYTES:  # the rest is read all the same: who still sends would not hear the error
+            body += data
+    if len(body) > MAX_BODY_BYTES:
+        raise BadRequest(f"the body is longer than {MAX_BODY_BYTES} bytes", limit=MAX_BODY_BYTES)
+    return bytes(body)
 
 
 def _bearer(request: Request) -> str:

@@ -18,6 +18,7 @@ from aios_kernel.errors import (
     BadRequest,
     DeadlineHit,
     HostFailed,
+    InternalError,
     InvalidState,
     KernelError,
     KernelStopping,
@@ -80,13 +81,12 @@ class Supervisor:
             BadRequest, NoSuchAgent, LimitHit, InvalidState, HostFailed, KernelStopping
         """
         self._check(request)
+        self._check_room()
         await self._check_agent(request.agent)
         # Once begun it is carried through: a caller that goes away must not leave half a process.
         return await asyncio.shield(self._task(self._spawn(request, parent)))
 
     def _check(self, request: RunRequest) -> None:
-        if self._stopping:
-            raise KernelStopping("the kernel is stopping")
         check_nice(request.nice)
         if request.max_tokens is not None and request.max_tokens < 1:
             raise BadRequest(f"max_tokens = {request.max_tokens}: must be at least 1", key="max_tokens")
@@ -99,6 +99,10 @@ class Supervisor:
             raise InvalidState(
                 f"the kernel runs {current or 'no model'}: `aios model use {request.model}` first", model=current
             )
+
+    def _check_room(self) -> None:
+        if self._stopping:
+            raise KernelStopping("the kernel is stopping")
         if len(self.table) >= MAX_PROCS:
             raise LimitHit(f"{MAX_PROCS} processes are alive, which is the most there may be", limit=MAX_PROCS)
 
@@ -110,6 +114,7 @@ class Supervisor:
             raise NoSuchAgent(f"no agent {name!r}{hint}", agent=name, near=near)
 
     async def _spawn(self, request: RunRequest, parent: Process | None) -> Pid:
+        self._check_room()  # again, now that nothing comes between this and the table
         now = self._clock.now()
         model = self._llm.model.ref if self._llm.model else ""
         process = self.table.add(request, parent=parent, model=model, at=now)
@@ -118,9 +123,10 @@ class Supervisor:
         try:
             await self._journal.append(self.census.start_row(process))
             await self._start_os_process(life)
-        except (KernelError, OSError) as error:
-            failure = error if isinstance(error, KernelError) else HostFailed(f"no pipes for the agent: {error}")
+        except Exception as error:  # whatever it is, a process that was begun has an end
+            failure = _failure(error)
             life.verdict = (row_of(failure).exit, failure.message)
+            send(life, Signal.KILL)  # where it had come so far
             life.spawned.set()
             await self._end(life, 1)
             self.collect(process.pid)  # the parent learns of it by the error
@@ -185,13 +191,14 @@ class Supervisor:
         await self._settle(life)
         life.verdict = life.verdict or _verdict(status)
         code, reason = life.verdict
+        usage = self._llm.usage(process.pid)
+        (failure,) = await asyncio.gather(self._llm.release(process.pid), return_exceptions=True)
         now = self._clock.now()
         ended = life.log.append_nowait(EventKind.EXIT, str(code).encode())
-        recorded = self._journal.append(self.census.end_row(process, code, reason, now))
-        released = self._llm.release(process.pid)
-        for failure in await asyncio.gather(ended, recorded, released, return_exceptions=True):
-            if failure is not None:
-                log.error("process %d: at its end: %s", process.pid, failure)
+        recorded = self._journal.append(self.census.end_row(process, usage, code, reason, now))
+        for problem in (failure, *await asyncio.gather(ended, recorded, return_exceptions=True)):
+            if problem is not None:
+                log.error("process %d: at its end: %s", process.pid, problem)
         process.exit_code, process.ended_at = code, now
         parent = self.table.get(process.ppid)
         if parent is not None and not parent.ended:
@@ -318,10 +325,15 @@ class Supervisor:
             raise LimitHit(f"the mailbox of process {pid} is full", pid=pid) from error
 
     def _on_engine_events(self, events: list[GenEvent]) -> None:
-        """Follow the phases of generations in the states of their processes."""
+        """Count the tokens of generations, and follow their phases in the states of their processes."""
         for event in events:
             life = self._lives.get(event.pid)
-            if life is not None and life.process.generating and event.phase in _PHASES:
+            if life is None:
+                continue
+            life.process.count(event.tokens, ended=event.done is not None or event.error is not None)
+            if event.done is not None:
+                life.process.tokens_in += event.done.tokens_in - event.done.tokens_cached
+            if life.process.generating and event.phase in _PHASES:
                 life.act(life.process.generating[0], _PHASES[event.phase], self._clock.now())
 
     def _living(self, pid: int) -> Life:
@@ -336,6 +348,16 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _failure(error: Exception) -> KernelError:
+    """What a start that failed is called."""
+    if isinstance(error, KernelError):
+        return error
+    if isinstance(error, OSError):
+        return HostFailed(f"no pipes for the agent: {error}")
+    log.error("an agent could not be started", exc_info=error)
+    return InternalError(f"{type(error).__name__}: {error}")
 
 
 def check_nice(nice: int) -> None:

@@ -27,6 +27,7 @@ from aios_kernel.errors import (
     KernelError,
     LimitHit,
     NoSuchSyscall,
+    NotAuthenticated,
     NotPermitted,
     row_of,
     to_wire,
@@ -54,6 +55,8 @@ from aios_kernel.tools import ToolRegistry
 log = logging.getLogger(__name__)
 
 OnDelta = Callable[[str], None]
+
+MAX_SYSCALLS: Final = 1_024  # of one process under way at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +140,21 @@ class Dispatcher:
             "proc.self": Syscall(NoArgs, self._self, effects=False),
         }
 
-    async def dispatch(self, life: Life, request: SyscallRequest, on_delta: OnDelta) -> Any:
-        """Serve one syscall; call it in a task of its own, which the caller's end cancels.
+    async def dispatch(self, life: Life, request: SyscallRequest, on_delta: OnDelta) -> msgspec.Raw:
+        """Serve one syscall: its result as JSON. Call it in a task of its own, which the caller's end cancels.
 
         Raises:
             NoSuchSyscall, BadRequest: nothing was journaled.
+            NotAuthenticated: the process has ended since its token was checked; LimitHit: it has too many under way.
             KernelError: how the syscall ended.
         """
         row = self._row(request)
         args = parse_args(request.name, request.args, row.args)
         process = life.process
+        if life.ending:
+            raise NotAuthenticated("this token names no living process")
+        if len(life.syscalls) >= MAX_SYSCALLS:
+            raise LimitHit(f"process {process.pid} has {MAX_SYSCALLS} syscalls under way", limit=MAX_SYSCALLS)
         num, process.num_syscalls = process.num_syscalls, process.num_syscalls + 1
         call = Call(process.pid, num, request.name, msgspec.json.encode(request.args).decode(), self._clock.now())
         task = asyncio.current_task()
@@ -160,14 +168,15 @@ class Dispatcher:
             if row.state is not None:
                 life.act(num, (row.state, request.name), self._clock.now())
             result = await self._run(row, life, args, request, on_delta)
-            await self._finish(life, call, result, None)
-            return result
         except asyncio.CancelledError:  # nobody waits for the row any more
             self._finish(life, call, None, Cancelled(f"{request.name}: the caller went away"))
             raise
         except KernelError as error:
             await self._finish(life, call, None, error)
             raise
+        else:
+            await self._finish(life, call, result, None)
+            return result
         finally:
             life.syscalls.discard(task)
             if num in process.generating:
@@ -186,11 +195,13 @@ class Dispatcher:
             raise BadRequest(f"deadline_s = {request.deadline_s:g}: must be more than 0", key="deadline_s")
         return row
 
-    async def _run(self, row: Syscall, life: Life, args: Any, request: SyscallRequest, on_delta: OnDelta) -> Any:
+    async def _run(
+        self, row: Syscall, life: Life, args: Any, request: SyscallRequest, on_delta: OnDelta
+    ) -> msgspec.Raw:
         limit = asyncio.timeout(request.deadline_s)
         try:
             async with limit:
-                return await row.run(life, args, on_delta)
+                return msgspec.Raw(msgspec.json.encode(await row.run(life, args, on_delta)))
         except KernelError:
             raise
         except Exception as error:
@@ -200,11 +211,13 @@ class Dispatcher:
             log.exception("process %d: %s", life.process.pid, request.name)
             raise InternalError(f"{request.name}: {type(error).__name__}: {error}") from error
 
-    def _finish(self, life: Life, call: Call, result: object, error: KernelError | None) -> asyncio.Future[None]:
+    def _finish(
+        self, life: Life, call: Call, result: msgspec.Raw | None, error: KernelError | None
+    ) -> asyncio.Future[None]:
         """Journal how a syscall ended, then tell it in the process's events."""
         ended = dataclasses.replace(
             call,
-            result=msgspec.json.encode(result).decode() if error is None else None,
+            result=bytes(result).decode() if result is not None else None,
             error=msgspec.json.encode(to_wire(error), enc_hook=str).decode() if error is not None else None,
             finished_at=self._clock.now(),
         )
@@ -220,12 +233,9 @@ class Dispatcher:
         granted = _reserve(process, request.max_tokens)
         try:
             request = dataclasses.replace(request, max_tokens=granted)
-            reply = await self._llm.chat(process.pid, request, process.nice, on_delta)
+            return await self._llm.chat(process.pid, request, process.nice, on_delta, process.program)
         finally:
             process.tokens_reserved -= granted
-        process.tokens_in += reply.tokens_in - reply.tokens_cached
-        process.tokens_out += reply.tokens_out
-        return reply
 
     async def _tool_call(self, _: Life, args: ToolArgs, __: OnDelta) -> Any:
         return await self._tools.call(args.name, args.arguments)
@@ -307,7 +317,7 @@ def _reserve(process: Process, wanted: int) -> int:
     """Tokens that a generation may produce under the process's quota. Raises LimitHit when nothing is left."""
     quota = process.request.max_tokens
     if quota is not None:
-        left = quota - process.tokens_out - process.tokens_reserved
+        left = quota - process.tokens_out - max(process.tokens_reserved, process.tokens_live)
         if left <= 0:
             raise LimitHit(f"process {process.pid} has used up its {quota} tokens", limit=quota)
         wanted = min(wanted, left)

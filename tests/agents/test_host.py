@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import statistics
 import time
 from pathlib import Path
 
 import pytest
+
+from aios_agents import manifest
+from aios_agents.host import Host
+from aios_agents.runner import Start
 
 from .conftest import DEADLINE_S, HostProcess
 
@@ -135,3 +140,20 @@ def test_agents_end_with_the_host(tmp_path: Path, how: str) -> None:
     assert select.select([watch], [], [], DEADLINE_S)[0], "the agent outlived its host"
     os.close(watch)
     os.close(out)
+
+
+def test_a_fork_that_fails_leaks_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_fork() -> int:
+        raise BlockingIOError("no more processes")
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        host = Host(theirs, None)
+        monkeypatch.setattr(os, "fork", no_fork)
+        agent = manifest.find(None)[0]["math"]
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with pytest.raises(BlockingIOError):
+            host._fork(agent, Start(1, "math", "t", "s"), [])
+        assert before == len(list(Path("/proc/self/fd").iterdir()))
+        os.close(host._wake_r)
+        os.close(host._wake_w)

@@ -69,3 +69,9 @@ def test_a_users_agent_hides_the_bundled_one_even_when_broken(tmp_path: Path) ->
     write(tmp_path / "math", "name = 1")
     agents, broken = manifest.find(tmp_path)
     assert ("math" in agents, list(broken)) == (False, ["math"])
+
+
+def test_a_text_that_drives_the_parser_mad_is_refused(tmp_path: Path) -> None:
+    for value in ("9" * 5_000, "[" * 5_000 + "]" * 5_000):
+        with pytest.raises(ManifestError, match="not TOML"):
+            manifest.read(write(tmp_path, f"name = {value}\n"))

@@ -53,6 +53,8 @@ async def main(agent):
         return 0
     if what == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if what == "selfstop":
+        os.kill(os.getpid(), signal.SIGSTOP)
     if what == "deaf":
         os.close(0)
     token = agent._kernel._http.headers["Authorization"].removeprefix("Bearer ")

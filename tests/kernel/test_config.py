@@ -28,20 +28,25 @@ ref = "qwen"
 slots = 4
 window = 2048
 threads = 1
+gpu_layers = 0
 [sched]
 policy = "fifo"
 quantum = 8
 [context]
 ram_bytes = 1000
 """
-    engine = EngineConfig(slots=4, window=2048, threads=1, policy="fifo", quantum=8, ram_bytes=1000)
+    engine = EngineConfig(slots=4, window=2048, threads=1, gpu_layers=0, policy="fifo", quantum=8, ram_bytes=1000)
     assert Config("qwen", engine) == read(tmp_path, text)
 
 
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
-        ("[model]\nslotz = 4\n", 2, "unknown key 'slotz'; did you mean slots? (accepted: ref, slots, window, threads)"),
+        (
+            "[model]\nslotz = 4\n",
+            2,
+            "unknown key 'slotz'; did you mean slots? (accepted: ref, slots, window, threads, gpu_",
+        ),
         ("# top\n[modle]\nslots = 4\n", 2, "unknown section 'modle'; did you mean model? (accepted: model, sched, con"),
         ('[model]\n\nslots = "four"\n', 3, "slots = 'four': must be a whole number"),
         ("[model]\nslots = true\n", 2, "slots = True: must be a whole number"),

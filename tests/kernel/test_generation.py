@@ -105,3 +105,16 @@ def test_a_model_is_changed_when_nothing_runs(daemon: Daemon) -> None:
     assert (ref, True) == (model.ref, model.current)
     assert daemon.client.status().model_state == "ready"
     assert rest(chat(daemon.probe(), 3))[1]["tokens_out"] == 3
+
+
+def test_tokens_are_counted_as_they_come_and_when_it_is_killed(daemon: Daemon) -> None:
+    probe = daemon.probe()
+    stream = chat(probe, 500)
+    first(stream)
+    seen = daemon.client.proc(probe.pid).tokens_out
+    assert seen > 0
+    daemon.client.signal(probe.pid, Signal.KILL)
+    ended = daemon.finished(probe.pid)
+    assert ended.tokens_out >= seen
+    assert ended.tokens_in > 0
+    list(stream)

@@ -174,3 +174,51 @@ async def test_after_close_nothing_is_taken(tmp_path: Path) -> None:
     journal.close()
     with pytest.raises(InternalError, match="closed"):
         await journal.append(event(1, 0))
+
+
+async def test_urgent_rows_of_one_stream_do_not_hold_up_the_other(tmp_path: Path) -> None:
+    journal = opened(tmp_path / "j")
+    try:
+        calm = journal.append(event(1, 0), urgent=False)
+        async with asyncio.timeout(30):
+            await journal.append(Call(1, 0, "proc.self", "{}", 1.0))
+            calm = journal.append(event(1, 1), urgent=False)
+            num = 1
+            while not calm.done():
+                await journal.append(Call(1, num, "proc.self", "{}", 1.0))
+                num += 1
+    finally:
+        journal.close()
+
+
+async def test_a_bad_row_costs_those_committed_with_it_nothing(tmp_path: Path) -> None:
+    journal = opened(tmp_path / "j")
+    try:
+        futures = [journal.append(event(pid, 0), urgent=False) for pid in (1, 2**70, 2)]
+        results = await asyncio.gather(*futures, journal.append(event(3, 0)), return_exceptions=True)
+        assert [type(result) for result in results] == [type(None), InternalError, type(None), type(None)]
+        assert [{"pid": pid} for pid in (1, 2, 3)] == await journal.read("SELECT pid FROM events ORDER BY pid")
+    finally:
+        journal.close()
+
+
+async def test_an_end_that_is_half_recorded_is_completed_as_it_was(tmp_path: Path) -> None:
+    journal = opened(tmp_path / "j")
+    await journal.append(start(1, 1))
+    await journal.append(EventRow(1, 0, "exit", b"7", 1.0))  # and no row of its end
+    await journal.append(start(2, 1))
+    await journal.append(event(2, 0))
+    await journal.append(End(2, 0, "done", 3, 10, 5, 15, 4096, 0.5, True, 2.0))  # and no exit event
+    journal.close()
+
+    journal = opened(tmp_path / "j")
+    try:
+        rows = await journal.read("SELECT pid, exit_code, reason FROM procs ORDER BY pid")
+        assert rows == [
+            {"pid": 1, "exit_code": 7, "reason": "exit 7"},
+            {"pid": 2, "exit_code": 0, "reason": "done"},
+        ]
+        rows = await journal.read("SELECT pid, seq, data FROM events WHERE kind = 'exit' ORDER BY pid")
+        assert rows == [{"pid": 1, "seq": 0, "data": b"7"}, {"pid": 2, "seq": 1, "data": b"0"}]
+    finally:
+        journal.close()

@@ -220,3 +220,23 @@ def test_a_mailbox_is_bounded(daemon: Daemon) -> None:
 def test_many_agents_at_once(daemon: Daemon) -> None:
     pids = [daemon.run(f"exit {number}") for number in range(20)]
     assert list(range(20)) == [daemon.finished(pid).exit_code for pid in pids]
+
+
+@pytest.mark.parametrize(("sent", "code"), [(Signal.TERM, 143), (Signal.CONT, None)])
+def test_an_agent_that_stopped_itself_can_be_ended_and_resumed(daemon: Daemon, sent: Signal, code: int | None) -> None:
+    pid = daemon.run("selfstop")
+    os_pid = daemon.client.proc(pid).os_pid
+    assert os_pid is not None
+    agent = psutil.Process(os_pid)
+    for _ in range(2_000):
+        if agent.status() == psutil.STATUS_STOPPED:
+            break
+        daemon.client.proc(pid)
+    daemon.client.signal(pid, sent)
+    if code is None:
+        stream = daemon.client.events(pid, follow=True, kinds=(EventKind.STDOUT,))
+        assert next(iter(stream))
+        stream.close()
+        daemon.client.signal(pid, Signal.KILL)
+        code = 137
+    assert code == daemon.finished(pid).exit_code

@@ -66,4 +66,19 @@ def test_status(daemon: Daemon) -> None:
     assert daemon.paths.run_file.read_text() == f"{status.pid}\n"
     assert status.model == "smollm2-135m-instruct-q4_1"
     assert status.model_state in ("loading", "ready")
+    assert status.exact or status.exact_reason == "the model is still loading: its self-test will tell"
     assert [model.current for model in daemon.client.models() if model.ref == status.model] == [True]
+
+
+def test_a_wait_needs_a_sensible_timeout(daemon: Daemon) -> None:
+    for timeout in (b"nan", b"-1"):
+        head = b"GET /procs/1/wait?timeout_s=%b HTTP/1.1\r\nHost: k\r\nConnection: close\r\n\r\n" % timeout
+        status, body = raw(daemon, head)
+        assert (status, body["error"]["errno"]) == (400, "EINVAL")  # type: ignore[index]
+
+
+def test_the_schema_describes_every_route(daemon: Daemon) -> None:
+    schema = daemon.client.call("GET", "/openapi.json", dict)
+    for path, methods in schema["paths"].items():
+        for method, route in methods.items():
+            assert route.get("description"), f"{method} {path}"

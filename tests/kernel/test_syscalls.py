@@ -169,3 +169,35 @@ def test_only_chats_stream(probe: Probe) -> None:
     stream.close()
     assert kind == "error"
     assert BadRequest("proc.self does not stream", name="proc.self") == is_error(data)
+
+
+def test_a_syscall_whose_body_comes_after_the_end_is_refused(daemon: Daemon) -> None:
+    probe = daemon.probe()
+    body = json.dumps({"name": "proc.self", "args": {}}).encode()
+    token = probe.as_agent._headers["Authorization"]
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(20)
+        raw.connect(daemon.client.socket_path)
+        head = f"POST /syscall HTTP/1.1\r\nHost: k\r\nAuthorization: {token}\r\nContent-Length: {len(body)}\r\n\r\n"
+        raw.sendall(head.encode() + body[:5])
+        probe.call("proc.self")  # the kernel has read the other's head
+        daemon.client.signal(probe.pid, Signal.KILL)
+        daemon.finished(probe.pid)
+        raw.sendall(body[5:])
+        assert b" 401 " in raw.recv(65_536).partition(b"\r\n")[0]
+    assert daemon.events(probe.pid)[-1].kind is EventKind.EXIT
+
+
+def test_a_body_without_measure_is_refused(daemon: Daemon) -> None:
+    probe = daemon.probe()
+    with pytest.raises(BadRequest, match="the body is longer than"):
+        probe.call("proc.send", pid=1, text="x" * (17 << 20))
+    nested = b'{"name": "proc.self", "args": {"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}"
+    token = probe.as_agent._headers["Authorization"]
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(20)
+        raw.connect(daemon.client.socket_path)
+        head = f"POST /syscall HTTP/1.1\r\nHost: k\r\nAuthorization: {token}\r\nContent-Length: {len(nested)}\r\n\r\n"
+        raw.sendall(head.encode() + nested)
+        assert b" 400 " in raw.recv(65_536).partition(b"\r\n")[0]
+    daemon.client.signal(probe.pid, Signal.KILL)

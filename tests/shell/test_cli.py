@@ -41,6 +41,16 @@ def test_a_line_a_file_and_a_pipe_run_the_same_lines(aios, tmp_path: Path) -> No
         (["-c", "cd 'a"], 2, "cd 'a\n   ^\naios: unclosed '\n"),
         (["-c", "cd / |"], 2, "cd / |\n      ^\naios: unexpected end of the line, expected a command\n"),
         (["-c"], 2, "aios: -c needs a command line\n"),
+        (["-c", "cd 🦊\t| |"], 2, "cd 🦊\t| |\n     \t  ^\naios: unexpected '|', expected a command\n"),
+        (["-c", "cd \x1b[2J | |"], 2, "cd ^[[2J | |\n           ^\naios: unexpected '|', expected a command\n"),
+        (["-c", "A=1 help"], 127, "aios: no command is called 'A=1'; `export A=VALUE` sets a variable\n"),
+        (["run", "--jsn", "math", "x"], 2, "aios: no such option: --jsn (see `aios help run`)\n"),
+        (["run", "--nice", "3", "-x"], 2, "aios: no such option: -x (see `aios help run`)\n"),
+        (
+            ["wait", "1", "--timeout", "nan"],
+            2,
+            "aios: invalid value for '--timeout': nan is not at least 0 (see `aios help wait`)\n",
+        ),
         (["-f", "none"], 2, "aios: none: No such file or directory\n"),
         (["--bogus"], 2, "aios: no option is called '--bogus'; see `aios help`\n"),
         (["kernel", "status"], 3, "aios: no kernel answers on {home}/kernel.sock\n"),
@@ -87,3 +97,33 @@ def test_a_closed_pipe_ends_it_without_a_word(tmp_path: Path) -> None:
 def test_a_pull_that_cannot_reach_the_hub_is_one_line(aios) -> None:
     expected = (1, "", "aios: http://127.0.0.1:9 is not reachable: Connection refused\n")
     assert expected == aios("model", "pull", "a/b", HF_ENDPOINT="http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "err"),
+    [
+        ("aios help >&-", 1, "aios: output: Bad file descriptor\n"),
+        ("aios help > /dev/full", 1, "aios: output: No space left on device\n"),
+        ("aios <&-", 0, ""),
+        ("aios -c 'a |' 2>&-", 2, ""),
+        ("mkdir gone && cd gone && rmdir ../gone && aios -c 'cd /; help > /dev/null'", 0, ""),
+        (r"printf 'cd / > a\0b' | aios", 2, "cd / > a^@b\n        ^\naios: unexpected NUL: this is not text\n"),
+    ],
+)
+def test_odd_surroundings_are_no_traceback(tmp_path: Path, line: str, status: int, err: str) -> None:
+    script = f'aios() {{ "{sys.executable}" -m aios_shell "$@"; }}; {line}'
+    env = {
+        "AIOS_HOME": str(tmp_path / "home"),
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    done = subprocess.run(
+        ["sh", "-c", script], env=env, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
+    )
+    assert (status, err) == (done.returncode, done.stderr)
+
+
+def test_doctor_tells_of_a_home_that_cannot_be(aios) -> None:
+    status, out, err = aios("doctor", AIOS_HOME="/tmp/" + "x" * 300)
+    assert (status, err) == (1, "")
+    assert "File name too long" in out

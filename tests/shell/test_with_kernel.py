@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,6 +21,22 @@ from aios_shell.commands.proc import _COLUMNS
 pytestmark = pytest.mark.model
 
 STORY = "a lighthouse"
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """What a person types at and looks at, and the end that a program has of it."""
+
+    person: int
+    program: int
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    ends = Terminal(*pty.openpty())
+    yield ends
+    os.close(ends.person)
+    os.close(ends.program)
 
 
 def test_the_answer_alone_is_on_stdout(system: System) -> None:
@@ -98,6 +119,58 @@ def test_ctrl_c_interrupts_the_agent_and_the_line(system: System) -> None:
         rest, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")
     assert "usage" not in first + rest
+
+
+def test_a_typed_task_is_not_waited_on(system: System, terminal: Terminal) -> None:
+    with system.popen("-c", "? what is 2+2", stdin=terminal.program) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert out
+
+
+def test_what_is_typed_at_an_agent_without_input_is_not_lost_in_silence(system: System, terminal: Terminal) -> None:
+    pid = system.start("chat", "")
+    with system.popen("attach", str(pid), stdin=terminal.program) as process:
+        os.write(terminal.person, b"hello\n")
+        assert process.stderr is not None
+        assert process.stderr.readline() == (
+            f"aios: process {pid} was started without standard input; `aios send {pid} TEXT` reaches its mailbox\n"
+        )
+        system.ok("kill", str(pid))
+        assert process.wait(timeout=60) == 143
+
+
+def test_an_output_that_cannot_be_written_ends_the_agent(system: System) -> None:
+    for ending in ("> /dev/full", ">&-"):
+        line = f'"{sys.executable}" -m aios_shell run narrate fox {ending}'
+        done = subprocess.run(
+            ["sh", "-c", line],
+            env=system.env,
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr[:14]) == (1, b"aios: output: ")
+        pid = system.json("ps", "--all")[-1]["pid"]
+        assert system.run("wait", str(pid)).returncode == 143
+
+
+def test_bytes_that_are_no_text_are_a_usage_error(system: System) -> None:
+    done = system.run("run", "chat", os.fsdecode(b"caf\xe9"))
+    assert (done.returncode, done.stderr) == (2, "aios: only UTF-8 text can be given to the kernel\n")
+
+
+def test_narration_on_a_terminal_begins_a_line(system: System, terminal: Terminal) -> None:
+    pid = system.start("narrate", f"{STORY} in the fog")
+    with system.popen("attach", str(pid), stdout=terminal.program, stderr=terminal.program) as process:
+        os.read(terminal.person, 1)
+        system.ok("suspend", str(pid))
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.3)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+    assert "\r\naios: process" in os.read(terminal.person, 65536).decode()
+    system.run("kill", "-9", str(pid))
 
 
 def test_twice_ctrl_c_leaves_the_agent_to_itself(system: System) -> None:

@@ -7,8 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import jsonschema
-
 from aios_kernel.errors import BadRequest
 from aios_kernel.protocol import ToolSpec
 
@@ -24,6 +22,8 @@ _JSON_CHAR: Final = r'[^"\\\x7F\x00-\x1F]'
 
 def json_grammar(schema: Mapping[str, Any]) -> str:
     """A grammar for JSON texts of `schema`, at most one space between tokens. Raises BadRequest, with the reason."""
+    import jsonschema  # late: 60 ms, and few ask for JSON
+
     try:
         from llama_cpp.llama_grammar import json_schema_to_gbnf  # late: its package loads llama.cpp
 

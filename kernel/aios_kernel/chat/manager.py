@@ -6,12 +6,9 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import jsonschema
+from typing import TYPE_CHECKING, Any, Final
 
 from aios_kernel.chat.grammar import call_grammar, json_grammar
-from aios_kernel.chat.template import ChatTemplate
 from aios_kernel.chat.tools import CallFilter, function_form, parse_calls, with_protocol
 from aios_kernel.clock import Clock, SystemClock
 from aios_kernel.core import ModelSpec, SamplingParams
@@ -20,7 +17,11 @@ from aios_kernel.protocol import ChatReply, ChatRequest, Pid, ToolSpec
 from aios_kernel.scheduler.engine import Engine
 from aios_kernel.scheduler.request import GenEvent, GenRequest, GenResult, JobId
 
+if TYPE_CHECKING:
+    from aios_kernel.chat.template import ChatTemplate
+
 ROLES: Final = ("system", "user", "assistant", "tool")
+RANDOM_SEED: Final = 0xFFFF_FFFF  # to llama.cpp this one means: another each time
 
 
 @dataclass(slots=True)
@@ -58,11 +59,16 @@ class ChatManager:
         self._template: ChatTemplate | None = None
 
     async def chat(
-        self, pid: Pid, request: ChatRequest, nice: int, on_delta: Callable[[str], None] = lambda _text: None
+        self,
+        pid: Pid,
+        request: ChatRequest,
+        nice: int,
+        on_delta: Callable[[str], None] = lambda _text: None,
+        program: Pid | None = None,
     ) -> ChatReply:
         """One turn of `pid`. Waits for the model if it still loads; cancelling the task cancels the generation.
 
-        on_delta gets the reply's text as it comes, tool calls left out.
+        on_delta gets the reply's text as it comes, tool calls left out. program: see GenRequest.
         Raises: BadRequest (and PromptTooLong), ModelFailed, ModelBroken, KernelStopping.
         """
         ready = self._engine.ready
@@ -78,6 +84,7 @@ class ChatManager:
                 stop=tuple(request.stop),
                 max_tokens=request.max_tokens,
                 nice=nice,
+                program=program,
                 logits_hash=request.logits_hash,
             ),
             on_delta if calls is None else lambda text: _show(on_delta, calls.feed(text)),
@@ -126,6 +133,8 @@ class ChatManager:
 
     def _prepare(self, pid: Pid, request: ChatRequest, spec: ModelSpec) -> _Prompt:
         if self._template is None:
+            from aios_kernel.chat.template import ChatTemplate  # late: jinja2, which the engine's thread has loaded
+
             self._template = ChatTemplate(spec.chat_template, bos=spec.bos, eos=spec.eos, clock=self._clock)
         messages = _checked(request.messages)
         tools, required = _choice(request)
@@ -155,6 +164,8 @@ class ChatManager:
 def _sampling(request: ChatRequest) -> SamplingParams:
     if not 0 <= request.temperature <= 10:
         raise BadRequest(f"temperature = {request.temperature}: must be 0 to 10", key="temperature")
+    if not 0 <= request.seed < RANDOM_SEED:
+        raise BadRequest(f"seed = {request.seed}: must be 0 to {RANDOM_SEED - 1}", key="seed")
     return SamplingParams(
         temperature=request.temperature,
         top_k=request.top_k,
@@ -222,7 +233,7 @@ def _show(on_delta: Callable[[str], None], text: str) -> None:
 def _reply(request: ChatRequest, prompt: _Prompt, result: GenResult) -> ChatReply:
     earlier = sum(len(message.get("tool_calls") or ()) for message in request.messages)
     text, calls = parse_calls(result.text, earlier + 1) if prompt.tools else (result.text, [])
-    if request.json_schema is not None and result.finish_reason == "stop":
+    if request.json_schema is not None and result.finish_reason == "stop" and not result.cut:
         _check_json(text, request.json_schema)
     return ChatReply(
         text=text,
@@ -241,6 +252,8 @@ def _reply(request: ChatRequest, prompt: _Prompt, result: GenResult) -> ChatRepl
 
 def _check_json(text: str, schema: dict[str, Any]) -> None:
     """The grammar knows not every keyword of JSON Schema (multipleOf, say); a reply that breaks one is an error."""
+    import jsonschema  # late: 60 ms, and few ask for JSON
+
     try:
         jsonschema.validate(json.loads(text), schema)
     except (ValueError, jsonschema.ValidationError) as error:

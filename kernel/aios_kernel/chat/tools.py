@@ -77,7 +77,8 @@ def _parse_call(text: str, at: int) -> tuple[str, dict[str, Any], int] | None:
     at += len(text[at:]) - len(text[at:].lstrip())
     try:
         body, end = json.JSONDecoder().raw_decode(text, at)
-    except ValueError:
+        json.dumps(body, ensure_ascii=False).encode()  # half a surrogate pair cannot leave here
+    except (ValueError, RecursionError):
         return None
     close = text.find(CALL_CLOSE, end)
     if not isinstance(body, dict) or close < 0 or text[end:close].strip():

@@ -15,12 +15,13 @@ class TokenLog:
     pieces whose KV exists; the rest waits to be fed.
     """
 
-    __slots__ = ("_ends", "fed", "tokens")
+    __slots__ = ("_ends", "_lost", "fed", "tokens")
 
     def __init__(self) -> None:
         self.tokens: list[int] = []
         self._ends: list[int] = []  # position after each piece
         self.fed = 0
+        self._lost = 0  # pieces that were fed before the KV state was lost
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -61,17 +62,24 @@ class TokenLog:
         keep = self._shared(prompt)
         start = self._ends[keep - 1] if keep else 0
         del self._ends[keep:]
-        self.fed = min(self.fed, keep)
+        self.fed, self._lost = min(self.fed, keep), min(self._lost, keep)
         self.tokens[start:] = prompt[start:]
         for size in cut(len(prompt) - start, chunk):
             start += size
             self._ends.append(start)
         return self.fed_tokens
 
+    def lose(self) -> None:
+        """The KV state is gone: all is to be fed again."""
+        self._lost = max(self._lost, self.fed)
+        self.fed = 0
+
     def drop_pending(self) -> None:
-        """Forget what is not fed: the generation that wanted it has ended."""
-        del self._ends[self.fed :]
-        del self.tokens[self.fed_tokens :]
+        """Forget what was never fed: the generation that wanted it has ended. A lost KV state changes nothing here,
+        or the next prompt would be cut, and its bits would come out, by what became of a snapshot."""
+        reached = max(self.fed, self._lost)
+        del self._ends[reached:]
+        del self.tokens[self._ends[-1] if self._ends else 0 :]
 
     def _shared(self, prompt: Sequence[int]) -> int:
         """Number of leading pieces that `prompt` starts with, at least one token of it left over."""

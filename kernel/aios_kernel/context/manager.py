@@ -67,7 +67,7 @@ class ContextManager:
             return
         self.ram_bytes -= snapshot.data.size
         if not snapshot.intact():
-            context.log.fed = 0
+            context.log.lose()
         elif context.log.fed:
             self._guarded(lambda: self._core.restore(slot, snapshot.data))
             if context.log.fed_tokens < snapshot.tokens:  # the prompt has changed since
@@ -120,7 +120,7 @@ class ContextManager:
         if context.snapshot is not None:
             self.ram_bytes -= context.snapshot.data.size
             context.snapshot = None
-            context.log.fed = 0
+            context.log.lose()
 
     def begin(self, context: Context, prompt: tuple[int, ...], chunk: int) -> int:
         """Make `prompt` what `context` is to hold; return how many of its tokens need no feeding."""
@@ -144,10 +144,10 @@ class ContextManager:
             self._vacate(context)
 
     def rebuild(self) -> None:
-        """A fresh runtime context; whatever was in a slot starts over from its log. CoreError: there is none."""
+        """A fresh runtime context; whatever was in a slot starts over from its log. Raises CoreLost."""
         self._core.rebuild()
         for context in self.in_slots():
-            context.log.fed = 0
+            context.log.lose()
 
     def in_slots(self) -> Iterable[Context]:
         return [context for context in self.slots if context is not None]

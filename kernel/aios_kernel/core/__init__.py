@@ -100,6 +100,10 @@ class DecodeFailed(CoreError):
     """The runtime refused the batch or broke while it ran: `rebuild` before the next call."""
 
 
+class CoreLost(Exception):
+    """The runtime has no context any more and cannot make one: nothing can run on it."""
+
+
 class RestoreFailed(CoreError):
     """The runtime did not take the state; its cells may be corrupt: `rebuild` before the next call."""
 
@@ -179,7 +183,7 @@ class Core(Protocol):
         ...
 
     def rebuild(self) -> None:
-        """Start over with an empty context: every sequence is empty afterwards."""
+        """Start over with an empty context: every sequence is empty afterwards. Raises CoreLost."""
         ...
 
     def close(self) -> None: ...

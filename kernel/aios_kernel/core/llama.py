@@ -16,6 +16,7 @@ import numpy as np
 
 from aios_kernel.core import (
     CoreError,
+    CoreLost,
     DecodeAborted,
     DecodeFailed,
     EngineConfig,
@@ -235,11 +236,15 @@ class LlamaCore:
     def rebuild(self) -> None:
         llama_cpp.llama_free(self._context)
         self._context = None
-        self._open_context()
+        try:
+            self._open_context()
+        except CoreError as error:
+            raise CoreLost(str(error)) from error
 
     def close(self) -> None:
         if self._context:
             llama_cpp.llama_free(self._context)
+        if self._model:
             llama_cpp.llama_model_free(self._model)
         self._context = self._model = None
 

@@ -11,7 +11,7 @@ from threading import Lock, Thread
 from typing import Any, TypeVar
 
 from aios_kernel.clock import Clock
-from aios_kernel.core import Core, CoreError, EngineConfig, ModelSpec, available_cores
+from aios_kernel.core import Core, CoreError, CoreLost, EngineConfig, ModelSpec, available_cores
 from aios_kernel.errors import (
     BadRequest,
     InternalError,
@@ -90,6 +90,11 @@ class Engine:
             self._core.abort()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+
+    @property
+    def ended(self) -> KernelError | None:
+        """Why it runs nothing any more: it is closed, has failed, or could not load the model. None: it runs."""
+        return self._ended
 
     @property
     def spec(self) -> ModelSpec:
@@ -200,27 +205,33 @@ class Engine:
             self.ready.set_exception(failure)
             return
         self.ready.set_result(core.spec)
-        stopping = KernelStopping("the kernel is stopping")
-        while self._turn(loop):
-            pass
-        self._end(stopping)
-        loop.fail_all(stopping)
+        end: KernelError = KernelStopping("the kernel is stopping")
+        try:
+            while self._turn(loop):
+                pass
+        except Exception as error:  # CoreLost, or a bug: nobody may wait for an answer that never comes
+            log.exception("the engine has failed")
+            end = ModelFailed(f"the engine has failed: {error}; `aios model use` loads a model anew")
+        self._end(end)
+        loop.fail_all(end)
         self._emit(loop)
         core.close()
 
     def _turn(self, loop: StepLoop) -> bool:
         """Operations that wait, then one step if anything can run. False: it is time to end."""
         answers: list[tuple[Future[Any], Any, Exception | None]] = []
-        going = self._drain(loop, answers)
-        if going and loop.runnable():
-            self._step(loop)
-        self._publish(loop)
-        self._emit(loop)
-        for future, result, error in answers:
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
+        try:
+            going = self._drain(loop, answers)
+            if going and loop.runnable():
+                self._step(loop)
+            self._publish(loop)
+            self._emit(loop)
+        finally:
+            for future, result, error in answers:
+                if error is None:
+                    future.set_result(result)
+                else:
+                    future.set_exception(error)
         return going
 
     def _drain(self, loop: StepLoop, answers: list[tuple[Future[Any], Any, Exception | None]]) -> bool:
@@ -240,14 +251,18 @@ class Engine:
             try:
                 answers.append((future, operation(loop), None))
             except Exception as error:
+                answers.append((future, None, error if isinstance(error, KernelError) else ModelFailed(str(error))))
+                if isinstance(error, CoreLost):
+                    raise
                 if not isinstance(error, KernelError):
                     log.exception("an engine operation failed")
-                answers.append((future, None, error))
         return True
 
     def _step(self, loop: StepLoop) -> None:
         try:
             loop.step()
+        except CoreLost:
+            raise
         except Exception as error:
             log.exception("an engine step failed")
             known = isinstance(error, CoreError)

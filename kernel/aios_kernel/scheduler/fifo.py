@@ -10,6 +10,7 @@ from aios_kernel.scheduler.policy import Plan, Runnable
 class Fifo:
     name: ClassVar[str] = "fifo"
     preempts: ClassVar[bool] = False
+    overtakes: ClassVar[bool] = False
 
     def plan(self, queue: tuple[Runnable, ...], *, slots: int, quantum: int) -> Plan:  # noqa: ARG002 - the protocol's
         first = sorted(queue, key=lambda entry: entry.arrived)[:slots]

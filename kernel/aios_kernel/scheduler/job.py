@@ -24,14 +24,29 @@ class Job:
         self.request = request
         self.sampler: Sampler | None = None  # made when the job first runs
         self.queued = 0  # place in the run queue, see policy.Runnable
+        self._queued_at = self._ran_at = now
         self.running = False  # it holds a slot in this step
         self.used = 0
         self.produced: list[int] = []
-        self.cached = 0
+        self.cached = len(request.prompt)  # until it begins nothing of it is fed
+        self._told = 0  # tokens that events have told of
         self.stream = TextStream(request.stop)
         self.wait_s = self.prefill_s = self.decode_s = 0.0
         self._digest = hashlib.blake2b(digest_size=16) if request.logits_hash else None
         self._waits_since: float | None = now
+
+    def line_up(self, place: int, now: float) -> None:
+        """Join the run queue."""
+        self.queued, self._queued_at = place, now
+        self.start_waiting(now)
+
+    def take_slot(self, now: float) -> None:
+        self.running, self.used, self._ran_at = True, 0, now
+        self.stop_waiting(now)
+
+    def queue_wait_s(self, now: float) -> float:
+        """Time in the run queue since it last joined, up to `now` or to getting the slot that it holds."""
+        return (self._ran_at if self.running else now) - self._queued_at
 
     def start_waiting(self, now: float) -> None:
         if self._waits_since is None:
@@ -61,6 +76,11 @@ class Job:
         if self.stream.stopped:
             return delta, Finish.STOP
         return delta, Finish.LENGTH if len(self.produced) >= self.request.max_tokens else None
+
+    def untold(self) -> int:
+        """Tokens produced since this was last asked."""
+        before, self._told = self._told, len(self.produced)
+        return self._told - before
 
     def result(self, reason: Finish, spec: ModelSpec, now: float) -> GenResult:
         self.stop_waiting(now)

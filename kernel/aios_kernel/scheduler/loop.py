@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from aios_kernel.clock import Clock
 from aios_kernel.context.manager import Context, ContextManager
 from aios_kernel.core import Core, CoreError, DecodeAborted, DecodeFailed, EngineConfig, Logits
-from aios_kernel.errors import KernelError, ModelFailed
+from aios_kernel.errors import InternalError, KernelError, ModelFailed
 from aios_kernel.protocol import Pid, SnapshotInfo
 from aios_kernel.scheduler.governor import Governor
 from aios_kernel.scheduler.job import Finish, Job
 from aios_kernel.scheduler.policies import make_policy
-from aios_kernel.scheduler.policy import Runnable
+from aios_kernel.scheduler.policy import PREFILL_COST, Runnable
 from aios_kernel.scheduler.request import GenEvent, JobId, Phase
+from aios_kernel.scheduler.service import Ledger
 
 RATE_TOKENS = 32  # a process's tokens/s are measured over this many
 
@@ -49,6 +50,8 @@ class StepLoop:
         self.contexts = ContextManager(core, ram_bytes=config.ram_bytes, clock=clock)
         self.policy = make_policy(config.policy)
         self.quantum = config.quantum
+        self.ledger = Ledger()
+        self._contended = False  # somebody waits for a slot in this step
         self.lines: dict[Pid, Line] = {}
         self.events: list[GenEvent] = []
         self.changed = True  # something other than token counts has changed since this was last cleared
@@ -62,21 +65,24 @@ class StepLoop:
     # --- operations, between steps ------------------------------------------------------------------------
 
     def submit(self, job: Job) -> None:
-        """Queue a generation. A grammar that does not compile ends it with an error event."""
+        """Queue a generation. A sampler that cannot be made ends it with an error event."""
         request = job.request
         line = self._line(request.pid)
         line.nice = request.nice
         try:
             job.sampler = self.core.sampler(request.params, request.grammar)
-        except KernelError as error:
-            self._emit(GenEvent(job.id, line.pid, error=error))
+        except Exception as error:
+            failure = error if isinstance(error, KernelError) else InternalError(f"no sampler: {error!r}")
+            self._emit(GenEvent(job.id, line.pid, error=failure))
             return
+        if line.job is None:
+            self.ledger.join(line.pid, request.program or line.pid, self.queue())
         line.jobs.append(job)
         if line.job is job:
             self._begin(line, job)
 
     def _begin(self, line: Line, job: Job) -> None:
-        job.queued = self._next_place()
+        self._line_up(job)
         job.cached = self.contexts.begin(line.context, job.request.prompt, self.config.chunk)
         self._enter(line, Phase.SUSPENDED if line.suspended else Phase.READY)
         if line.suspended:
@@ -104,18 +110,21 @@ class StepLoop:
     def resume(self, pid: Pid) -> None:
         line = self.lines.get(pid)
         if line is not None and line.suspended:
+            others = self.queue()
             line.suspended = False
             if line.job is not None:
-                line.job.queued = self._next_place()
-                line.job.start_waiting(self.clock.monotonic())
+                self.ledger.join(pid, line.job.request.program or pid, others)
+                self._line_up(line.job)
             self._enter(line, Phase.READY if line.job else Phase.IDLE)
 
     def renice(self, pid: Pid, nice: int) -> None:
         if pid in self.lines:
             self.lines[pid].nice = nice
+            self.changed = True
 
     def release(self, pid: Pid) -> None:
         """The process has ended: its generations are cancelled, its context is forgotten."""
+        self.ledger.release(pid)  # also one without a line: a program may begin with one that never generates
         line = self.lines.get(pid)
         if line is None:
             return
@@ -147,6 +156,7 @@ class StepLoop:
 
     def queue(self) -> tuple[Runnable, ...]:
         """What the policy sees."""
+        now = self.clock.monotonic()
         return tuple(
             Runnable(
                 pid=line.pid,
@@ -156,6 +166,11 @@ class StepLoop:
                 holds_slot=job.running,
                 used=job.used,
                 pending=line.context.log.pending,
+                waited_s=job.queue_wait_s(now),
+                prompt=len(job.request.prompt) - job.cached,
+                produced=len(job.produced),
+                counter=self.ledger.counter(line.pid),
+                program=self.ledger.attained(line.pid),
             )
             for line in self.lines.values()
             if (job := line.job) is not None and not line.suspended
@@ -163,7 +178,9 @@ class StepLoop:
 
     def step(self) -> None:
         """Run one step: at most `chunk` tokens of prefill, then one token for everyone who decodes."""
-        plan = self.policy.plan(self.queue(), slots=self.core.spec.num_slots, quantum=self.quantum)
+        queue = self.queue()
+        plan = self.policy.plan(queue, slots=self.core.spec.num_slots, quantum=self.quantum)
+        self._contended = len(plan.run) < len(queue)
         running = self._swap(plan.run)
         self._govern()
         if self._prefill(running):
@@ -183,8 +200,7 @@ class StepLoop:
         for line in self.lines.values():
             if line.job is not None and line.job.running and line.pid not in chosen:
                 self._set_aside(line, line.job)
-                line.job.queued = self._next_place()
-                line.job.start_waiting(now)
+                self._line_up(line.job)
                 self._enter(line, Phase.READY)
         running = []
         for pid in pids:
@@ -194,8 +210,7 @@ class StepLoop:
             self.contexts.touch(line.context)
             self.contexts.enter(line.context, keep=chosen)
             if not job.running:
-                job.running, job.used = True, 0
-                job.stop_waiting(now)
+                job.take_slot(now)
             self._enter(line, Phase.PREFILLING if line.context.log.next_size > 1 else Phase.DECODING)
             running.append((line, job))
         return running
@@ -224,7 +239,8 @@ class StepLoop:
                     self.prefilling = None
                 took = self.clock.monotonic() - began
                 job.prefill_s += took
-                self._fed(line, job, row)
+                self.ledger.charge(line.pid, PREFILL_COST * len(tokens), line.nice, contended=self._contended)
+                self._take(line, job, self._choose(line, job, row))
         return True
 
     def _decode(self, running: list[tuple[Line, Job]]) -> None:
@@ -251,30 +267,41 @@ class StepLoop:
         now = self.clock.monotonic()
         took = now - began
         self.step_s = took if not self.step_s else 0.9 * self.step_s + 0.1 * took
-        for (line, job), row in zip(batch, rows, strict=True):
+        for line, job in batch:
             job.decode_s += took
             line.token_times.append(now)
-            self._fed(line, job, row)
+            self.ledger.charge(line.pid, 1.0, line.nice, contended=self._contended)
+        # Every row is read before anything else is done with the core: that may end what the rows lie in.
+        choices = [self._choose(line, job, row) for (line, job), row in zip(batch, rows, strict=True)]
+        for (line, job), choice in zip(batch, choices, strict=True):
+            self._take(line, job, choice)
         return True
 
-    def _fed(self, line: Line, job: Job, row: Logits) -> None:
-        """A piece of `line` is in its KV; when it was the last, its logits choose a token."""
-        log = line.context.log
-        log.fed += 1
-        if log.pending:
-            return
+    def _choose(self, line: Line, job: Job, row: Logits) -> int | CoreError | None:
+        """A piece of `line` is in its KV; when it was the last (else None) its logits choose a token."""
+        line.context.log.fed += 1
+        if line.context.log.pending:
+            return None
         self._suspects.discard(line.pid)
         try:
-            token = job.choose(row)
+            return job.choose(row)
         except CoreError as error:
-            self._fail(line, job, ModelFailed(f"process {line.pid}: {error}", pid=line.pid))
+            return error
+
+    def _take(self, line: Line, job: Job, token: int | CoreError | None) -> None:
+        """Show the chosen token and make it the next to be fed, or end the generation."""
+        if token is None:
             return
+        if isinstance(token, CoreError):
+            self._fail(line, job, ModelFailed(f"process {line.pid}: {token}", pid=line.pid))
+            return
+        log = line.context.log
         if self.core.is_eog(token):
             self._finish(line, job, Finish.STOP)
             return
         delta, reason = job.accept(token, self.core.piece(token))
         if delta:
-            self._emit(GenEvent(job.id, line.pid, text=delta))
+            self._emit(GenEvent(job.id, line.pid, text=delta, tokens=job.untold()))
         if reason is None and len(log) >= self.core.spec.window:
             reason = Finish.LENGTH
         if reason is not None:
@@ -305,11 +332,11 @@ class StepLoop:
         if tail:
             self._emit(GenEvent(job.id, line.pid, text=tail))
         result = job.result(reason, self.core.spec, self.clock.monotonic())
-        self._end(line, job, GenEvent(job.id, line.pid, done=result))
+        self._end(line, job, GenEvent(job.id, line.pid, done=result, tokens=job.untold()))
 
     def _fail(self, line: Line, job: Job, error: KernelError) -> None:
         job.stop_waiting(self.clock.monotonic())
-        self._end(line, job, GenEvent(job.id, line.pid, error=error))
+        self._end(line, job, GenEvent(job.id, line.pid, error=error, tokens=job.untold()))
 
     def _end(self, line: Line, job: Job, event: GenEvent) -> None:
         """Take `job` out of its line; the next one of the line begins."""
@@ -342,9 +369,9 @@ class StepLoop:
         self.events.append(event)
         self.changed = self.changed or not event.text
 
-    def _next_place(self) -> int:
+    def _line_up(self, job: Job) -> None:
         self._queue_counter += 1
-        return self._queue_counter
+        job.line_up(self._queue_counter, self.clock.monotonic())
 
     def check_invariants(self) -> None:
         """Re-count the world. Raises AssertionError."""

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from aios_kernel.errors import BadRequest
+from aios_kernel.scheduler.fair import Fair
 from aios_kernel.scheduler.fifo import Fifo
+from aios_kernel.scheduler.mlfq import Mlfq
+from aios_kernel.scheduler.plas import Plas
 from aios_kernel.scheduler.policy import Policy
+from aios_kernel.scheduler.priority import Priority
 from aios_kernel.scheduler.rr import RoundRobin
 
-POLICIES: Final[dict[str, type[Policy]]] = {policy.name: policy for policy in (Fifo, RoundRobin)}
+POLICIES: Final[dict[str, type[Policy]]] = {
+    policy.name: policy for policy in (Fifo, RoundRobin, Priority, Mlfq, Fair, Plas)
+}
 
 
 def make_policy(name: str) -> Policy:

@@ -36,6 +36,7 @@ class GenRequest:
     stop: tuple[str, ...] = ()
     max_tokens: int = 512
     nice: int = 0
+    program: Pid | None = None  # the pid that its program began with; None: itself
     logits_hash: bool = False  # also hash each row of logits that a token was chosen from
 
 
@@ -66,6 +67,7 @@ class GenEvent:
     job: JobId | None
     pid: Pid
     text: str = ""
+    tokens: int = 0  # produced since the job's last event
     phase: Phase | None = None
     done: GenResult | None = None
     error: KernelError | None = None

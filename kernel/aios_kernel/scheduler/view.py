@@ -46,7 +46,7 @@ def _usage(loop: StepLoop, line: Line, reason: str | None, now: float) -> Usage:
 
 def _rate(line: Line, now: float) -> float:
     times = line.token_times
-    if len(times) < 2 or now - times[-1] > IDLE_AFTER_S or times[-1] <= times[0]:
+    if line.job is None or line.suspended or len(times) < 2 or now - times[-1] > IDLE_AFTER_S or times[-1] <= times[0]:
         return 0.0
     return (len(times) - 1) / (times[-1] - times[0])
 
@@ -89,8 +89,11 @@ def _behind(pids: tuple[Pid, ...]) -> str:
 
 
 def _eta_ms(loop: StepLoop, holders: list[Runnable], position: int) -> float | None:
-    """When the waiter at `position` (from 1) gets a slot, if every holder uses all it may: an upper estimate."""
-    if not holders or not loop.step_s:
+    """When the waiter at `position` (from 1) gets a slot, if every holder uses all it may: an upper estimate.
+
+    None: nobody can say.
+    """
+    if not holders or not loop.step_s or loop.policy.overtakes:
         return None
     left = []
     for entry in holders:

@@ -217,3 +217,23 @@ def test_the_real_model_answers_calls_and_obeys() -> None:
                 await manager.chat(Pid(5), ask("x", json_schema=huge), 0)
 
     asyncio.run(main())
+
+
+def test_json_that_a_stop_string_cut_is_passed_on_as_it_is() -> None:
+    request = ask("hi", json_schema={"type": "object"}, stop=["1"])
+    assert with_script('{"a":1}', lambda manager, _: manager.chat(Pid(1), request, 0)).text == '{"a":'
+
+
+def test_a_call_that_is_no_text_stays_text() -> None:
+    call = '<tool_call>{"name": "calculator", "arguments": {"expression": "\\ud800"}}</tool_call>'
+    result = with_script(call, lambda manager, _: manager.chat(Pid(1), ask("hi", tools=[CALC]), 0))
+    assert (result.text, result.tool_calls) == (call, [])
+
+
+def test_a_seed_that_means_chance_is_refused() -> None:
+    async def use(manager: ChatManager, _: Engine) -> None:
+        for seed in (-1, 2**32 - 1):
+            with pytest.raises(BadRequest, match="seed"):
+                await manager.chat(Pid(1), ask("hi", seed=seed), 0)
+
+    with_script("hello", use)

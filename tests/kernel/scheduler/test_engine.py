@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from aios_kernel.clock import SystemClock
-from aios_kernel.core import Core, EngineConfig, SamplingParams
-from aios_kernel.errors import BadRequest, InvalidState, KernelStopping, ModelBroken, PromptTooLong
+from aios_kernel.core import Core, CoreLost, DecodeFailed, EngineConfig, SamplingParams
+from aios_kernel.errors import BadRequest, InvalidState, KernelStopping, ModelBroken, ModelFailed, PromptTooLong
 from aios_kernel.models import find
 from aios_kernel.protocol import Pid, Tier
 from aios_kernel.scheduler.engine import Engine
@@ -278,3 +278,26 @@ def test_a_grammar_holds_whatever_the_temperature(real: Driver) -> None:
         params = SamplingParams(temperature=3.0, top_p=1.0, min_p=0.0, top_k=0, seed=seed)
         text = real.result(real.submit(700 + seed, story(1), grammar=grammar, params=params, max_tokens=20)).text
         assert text in ("yes", "no") or (text[:2].isdigit() and text[2:] == " \U0001f98a")
+
+
+class Doomed(ScriptedCore):
+    def rebuild(self) -> None:
+        raise CoreLost("no memory for a context")
+
+
+def test_an_engine_without_a_context_answers_everybody_and_ends() -> None:
+    config = EngineConfig(slots=2, window=8192, threads=1)
+    core = Doomed(config=config)
+    driver = Driver(lambda: core, config)
+    driver.engine.ready.result(DEADLINE_S)
+    job = driver.submit(1, "hello", max_tokens=8000)
+    driver.some_text(job, 3)
+    core.fail_next = DecodeFailed("broken")
+    with pytest.raises(ModelFailed, match="no memory for a context"):
+        driver.result(job)
+    with pytest.raises(ModelFailed, match="no memory for a context"):
+        driver.engine.suspend(Pid(1)).result(DEADLINE_S)
+    with pytest.raises(ModelFailed, match="no memory for a context"):
+        driver.submit(2, "hello")
+    assert isinstance(driver.engine.ended, ModelFailed)
+    driver.engine.close(DEADLINE_S)

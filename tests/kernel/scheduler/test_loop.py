@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from aios_kernel.core import CoreError, DecodeAborted, DecodeFailed, EngineConfig, NoKvSlot
-from aios_kernel.errors import BadRequest, ModelFailed
+from aios_kernel.core import CoreError, DecodeAborted, DecodeFailed, EngineConfig, NoKvSlot, RestoreFailed
+from aios_kernel.errors import BadRequest, InternalError, ModelFailed
 from aios_kernel.protocol import Pid, Tier
 from aios_kernel.scheduler.governor import CpuTimes, Governor
 from aios_kernel.scheduler.job import Job
 from aios_kernel.scheduler.loop import StepLoop
+from aios_kernel.scheduler.policies import POLICIES
 from aios_kernel.scheduler.request import GenEvent, GenRequest, GenResult, JobId, Phase
 from aios_kernel.scheduler.view import view_of
 from aios_kernel.testing import FakeClock, ScriptedCore, babble, reply
@@ -23,8 +26,10 @@ WINDOW = 96
 class Bench:
     """A step loop over a scripted core, and what came out of it."""
 
-    def __init__(self, core: ScriptedCore | None = None, *, slots: int = 2, ram_bytes: int = 1 << 20) -> None:
-        config = EngineConfig(slots=slots, window=WINDOW, quantum=4, chunk=16, ram_bytes=ram_bytes)
+    def __init__(
+        self, core: ScriptedCore | None = None, *, slots: int = 2, ram_bytes: int = 1 << 20, policy: str = "rr"
+    ) -> None:
+        config = EngineConfig(slots=slots, window=WINDOW, quantum=4, chunk=16, ram_bytes=ram_bytes, policy=policy)
         self.core = core or ScriptedCore(config=config)
         self.clock = FakeClock()
         self.loop = StepLoop(self.core, config, Governor(1, lambda: CpuTimes(0, 0)), self.clock)
@@ -222,12 +227,87 @@ def test_the_queue_says_who_waits_for_whom() -> None:
 
 def test_a_change_of_policy_loses_nothing() -> None:
     bench = Bench()
-    jobs = [bench.submit(pid, "x" * pid, max_tokens=15) for pid in range(1, 6)]
-    for name in ("fifo", "rr", "fifo"):
-        bench.step(7)
+    jobs = [bench.submit(pid, "x" * pid, max_tokens=15, nice=pid) for pid in range(1, 6)]
+    for name in (*POLICIES, *reversed(POLICIES)):
+        bench.step(3)
         bench.loop.set_policy(name, 3)
     bench.finish()
     assert [alone("x" * pid, 15).text for pid in range(1, 6)] == [bench.text(job) for job in jobs]
+
+
+def running(bench: Bench) -> set[int]:
+    return {row.pid for row in view_of(bench.loop).queue if row.queue == "running"}
+
+
+def waiting(bench: Bench) -> list[int]:
+    return [row.pid for row in view_of(bench.loop).queue if row.queue == "ready"]
+
+
+def test_a_nice_value_counts_from_the_next_step() -> None:
+    bench = Bench(policy="priority")
+    for pid in (1, 2, 3, 4):
+        bench.submit(pid, max_tokens=50)
+    bench.step(2)
+    assert (running(bench), waiting(bench)) == ({1, 2}, [3, 4])
+    bench.loop.renice(Pid(4), -10)
+    assert waiting(bench) == [4, 3]
+    bench.step()
+    assert 4 in running(bench)
+
+
+def test_a_program_is_known_by_all_its_calls_and_children() -> None:
+    bench = Bench(slots=1, policy="plas")
+    for _ in range(3):
+        bench.submit(1, max_tokens=5)
+        bench.finish()
+    child = bench.submit(2, max_tokens=3, program=Pid(1))
+    stranger = bench.submit(3, max_tokens=3)
+    assert waiting(bench) == [3, 2]
+    bench.finish()
+    assert [event.job for event in bench.events if event.done][-2:] == [stranger, child]
+
+
+def test_one_that_had_less_is_next_though_it_came_later() -> None:
+    bench = Bench(slots=1, policy="fair")
+    bench.submit(1, max_tokens=50)
+    bench.submit(2, max_tokens=4)
+    bench.step(12)
+    assert bench.loop.ledger.counter(Pid(1)) > 0
+    for pid in (3, 4):
+        bench.submit(pid, max_tokens=50)
+    bench.loop.renice(Pid(3), 19)
+    bench.step(40)
+    service = {pid: bench.loop.ledger.attained(Pid(pid)) for pid in (1, 3, 4)}
+    assert service[3] < service[4]
+    assert waiting(bench) == sorted(waiting(bench), key=lambda pid: bench.loop.ledger.counter(Pid(pid)))
+
+
+def test_a_time_is_only_told_where_nobody_can_overtake() -> None:
+    for name in POLICIES:
+        bench = Bench(slots=1, policy=name)
+        bench.core.calls = Ticking(bench.clock)
+        for pid in (1, 2, 3):
+            bench.submit(pid, max_tokens=10)
+        bench.step(2)
+        etas = [row.eta_ms for row in view_of(bench.loop).queue if row.queue == "ready"]
+        if name == "fifo":
+            assert etas == [pytest.approx(70), pytest.approx(170)]
+        elif name == "rr":
+            assert etas == [pytest.approx(10), pytest.approx(50)]
+        else:
+            assert etas == [None, None]
+
+
+class Ticking(list[tuple[int, ...]]):
+    """A record of calls of which each takes 10 ms."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def append(self, call: tuple[int, ...]) -> None:
+        super().append(call)
+        self._clock.advance(0.01)
 
 
 PIDS = st.integers(1, 5)
@@ -274,7 +354,7 @@ class Life(RuleBasedStateMachine):
     def fail(self, failure: type[CoreError]) -> None:
         self.bench.core.fail_next = failure("scripted")
 
-    @rule(name=st.sampled_from(["fifo", "rr"]), quantum=st.integers(1, 9))
+    @rule(name=st.sampled_from(sorted(POLICIES)), quantum=st.integers(1, 9))
     def set_policy(self, name: str, quantum: int) -> None:
         self.bench.loop.set_policy(name, quantum)
 
@@ -302,3 +382,82 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+def test_events_count_every_token_of_an_ended_generation_and_of_a_cancelled_one() -> None:
+    bench = Bench()
+    whole, cancelled = bench.submit(1, max_tokens=9), bench.submit(2, max_tokens=50, stop=("zzz",))
+    bench.step(12)
+    bench.loop.cancel(cancelled)
+    bench.collect()
+    for job in (whole, cancelled):
+        told = sum(event.tokens for event in bench.events if event.job == job)
+        assert len(bench.result(job).tokens) == told > 0
+
+
+def test_an_idle_process_has_no_rate() -> None:
+    bench = Bench()
+    bench.submit(1, max_tokens=9)
+    bench.step(5)
+    assert view_of(bench.loop).usage[Pid(1)].tok_per_s > 0
+    bench.finish()
+    assert view_of(bench.loop).stats.tok_per_s == 0
+
+
+def test_a_context_suspended_in_the_middle_of_its_prompt_shows_the_bytes_it_has() -> None:
+    bench = Bench()
+    bench.submit(1, "x" * 80)
+    bench.step(1)
+    bench.loop.suspend(Pid(1))
+    usage = view_of(bench.loop).usage[Pid(1)]
+    assert (usage.tier, usage.kv_bytes) == (Tier.RAM, 32 * 4)
+
+
+def test_a_sampler_that_cannot_be_made_is_an_answer() -> None:
+    class Odd(ScriptedCore):
+        def sampler(self, params, grammar):  # type: ignore[no-untyped-def]
+            raise ValueError("odd")
+
+    bench = Bench(Odd(config=EngineConfig(slots=2, window=WINDOW)))
+    job = bench.submit(1)
+    bench.collect()
+    assert isinstance(bench.error(job), InternalError)
+
+
+class NoCut(ScriptedCore):
+    """A memory that cannot be cut, as recurrent models have."""
+
+    def trim(self, seq: int, length: int) -> None:
+        if 0 < length < len(self._seqs[seq]):
+            raise RestoreFailed("cannot be cut")
+        super().trim(seq, length)
+
+
+def test_a_context_rebuilt_in_the_middle_of_a_step_costs_the_others_nothing() -> None:
+    bench = Bench(NoCut(config=EngineConfig(slots=2, window=WINDOW)))
+    first, second = bench.submit(1, "x" * 20, max_tokens=5), bench.submit(1, "x" * 16 + "y" * 9, max_tokens=5)
+    other = bench.submit(2, "z" * 7, max_tokens=20)
+    bench.finish()
+    assert alone("x" * 20, 5).text == bench.text(first)
+    assert alone("x" * 16 + "y" * 9, 5).text == bench.text(second)
+    assert alone("z" * 7, 20).text == bench.text(other)
+
+
+def pieces_of_the_next_turn(ram_bytes: int) -> list[tuple[int, ...]]:
+    """How the second turn is fed, after a generation that was cancelled while another process had the slot."""
+    bench = Bench(slots=1, ram_bytes=ram_bytes)
+    first = bench.submit(1, "x" * 20, max_tokens=5)
+    bench.finish()
+    said = "x" * 20 + bench.text(first)
+    bench.submit(2, "z" * 9, max_tokens=5)
+    bench.finish()  # the first one's context is in RAM, or lost
+    waits = bench.submit(1, said + "more")
+    bench.loop.cancel(waits)
+    bench.submit(1, said + "y" * 10, max_tokens=5)
+    log = bench.loop.lines[Pid(1)].context.log
+    ends = [0, *log._ends]
+    return [tuple(log.tokens[start:end]) for start, end in pairwise(ends)]
+
+
+def test_a_lost_snapshot_changes_nothing_in_how_a_turn_is_fed() -> None:
+    assert pieces_of_the_next_turn(1 << 20) == pieces_of_the_next_turn(0)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,10 +24,15 @@ def queues(draw: st.DrawFn) -> tuple[tuple[Runnable, ...], int]:
             pid=Pid(i + 1),
             arrived=i,
             queued=places[i],
-            nice=0,
+            nice=draw(st.integers(-20, 19)),
             holds_slot=i in holders,
             used=draw(st.integers(0, 10)) if i in holders else 0,
             pending=1,
+            waited_s=draw(st.sampled_from([0.0, 0.5, 9.0, 40.0])),
+            prompt=draw(st.integers(0, 4000)),
+            produced=draw(st.integers(0, 1000)),
+            counter=draw(st.floats(0, 1e6)),
+            program=draw(st.floats(0, 1e6)),
         )
         for i in range(count)
     ]
@@ -41,6 +48,39 @@ def test_no_slot_stays_empty_while_someone_waits(
     run = make_policy(name).plan(queue, slots=slots, quantum=quantum).run
     assert min(slots, len(queue)) == len(run) == len(set(run))
     assert set(run) <= {entry.pid for entry in queue}
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+@given(queue_and_slots=queues(), quantum=st.integers(1, 8), data=st.data())
+def test_a_plan_depends_on_the_facts_alone(
+    name: str, queue_and_slots: tuple[tuple[Runnable, ...], int], quantum: int, data: st.DataObject
+) -> None:
+    queue, slots = queue_and_slots
+    shuffled = tuple(data.draw(st.permutations(queue)))
+    plans = [make_policy(name).plan(order, slots=slots, quantum=quantum) for order in (queue, shuffled)]
+    assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+@given(queue_and_slots=queues(), quantum=st.integers(1, 8))
+def test_a_slot_just_given_is_not_taken_again(
+    name: str, queue_and_slots: tuple[tuple[Runnable, ...], int], quantum: int
+) -> None:
+    """While nothing else changes, who was chosen within its quantum is chosen again."""
+    queue, slots = queue_and_slots
+    policy = make_policy(name)
+    run = policy.plan(queue, slots=slots, quantum=quantum).run
+    places = {entry.pid: place for place, entry in enumerate(queue, 100)}
+    then = tuple(
+        entry
+        if (entry.pid in run) is entry.holds_slot
+        else replace(entry, holds_slot=True)
+        if entry.pid in run
+        else replace(entry, holds_slot=False, used=0, waited_s=0.0, queued=places[entry.pid])
+        for entry in queue
+    )
+    kept = {entry.pid for entry in then if entry.holds_slot and entry.used < quantum}
+    assert kept <= set(policy.plan(then, slots=slots, quantum=quantum).run)
 
 
 @given(queue_and_slots=queues())
@@ -65,5 +105,5 @@ def test_rr_keeps_holders_within_their_quantum_and_yields_after_it(
 
 
 def test_an_unknown_policy_is_answered_with_those_there_are() -> None:
-    with pytest.raises(BadRequest, match="fifo, rr"):
+    with pytest.raises(BadRequest, match="fair, fifo, mlfq, plas, priority, rr"):
         make_policy("lottery")

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from aios_kernel.clock import SystemClock
+from aios_kernel.eventlog import EventLog
+from aios_kernel.journal import Journal
+from aios_kernel.protocol import EventKind, Pid
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_writer_that_stops_waiting_makes_no_gap(tmp_path: Path) -> None:
+    clock = SystemClock()
+    journal = Journal.open(tmp_path / "j", kernel_pid=1, version="test", clock=clock)
+    try:
+        log = EventLog(Pid(1), journal, clock)
+        await log.append(EventKind.STDOUT, b"w")
+        writing = asyncio.create_task(log.append(EventKind.STDOUT, b"x"))
+        await asyncio.sleep(0)  # it has queued its row
+        writing.cancel()
+        log.append_nowait(EventKind.EXIT, b"0")
+        async with asyncio.timeout(30):
+            seen = [event.seq async for page in log.follow(-1) for event in page]
+        assert seen == [0, 1, 2]
+    finally:
+        journal.close()
