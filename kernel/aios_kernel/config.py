@@ -50,10 +50,15 @@ def load(path: Path, policies: tuple[str, ...]) -> Config:
         table = tomllib.loads(text)
     except FileNotFoundError:
         return Config()
-    except tomllib.TOMLDecodeError as error:  # says "(at line L, column C)" itself
-        raise BadConfig(f"{path}: {error}", file=str(path)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadConfig(f"{path}: cannot be read: {error}", file=str(path)) from error
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"line (\d+)", str(error))
+        where = f"{path}:{found[1]}" if found else str(path)
+        raise BadConfig(f"{where}: {error}", file=str(path)) from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise BadConfig(f"{path}:{line}: this is not UTF-8", file=str(path), line=line) from error
+    except OSError as error:
+        raise BadConfig(f"{path}: {error.strerror}", file=str(path)) from error
     return _Checker(path, text, policies).check(table)
 
 

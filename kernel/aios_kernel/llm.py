@@ -76,7 +76,7 @@ class Llm:
             ModelBroken: it cannot be loaded; the former model is loaded again.
         """
         if self.num_active:
-            raise InvalidState(f"{self.num_active} generations are under way: wait for them", active=self.num_active)
+            raise InvalidState(f"generations are under way ({self.num_active}): wait for them", active=self.num_active)
         former = self.model
         self.num_active += 1  # nobody else changes it meanwhile
         try:

@@ -66,7 +66,7 @@ def test_an_error_names_file_line_and_what_is_accepted(tmp_path: Path, text: str
 
 
 def test_broken_toml_names_the_line(tmp_path: Path) -> None:
-    with pytest.raises(BadConfig, match=r"config\.toml: .*at line 2, column"):
+    with pytest.raises(BadConfig, match=r"config\.toml:2: .*at line 2, column"):
         read(tmp_path, "[model]\nslots = \n")
 
 

@@ -89,13 +89,13 @@ def _start(where: Paths, on_notice: Callable[[str], None]) -> None:
     """Start a kernel. Of several starters one does it while the others wait here."""
     try:
         where.make()
+        with _locked(where.state / "start.lock", START_TIMEOUT_S, "another command is still starting the kernel"):
+            if answers(where):
+                return
+            dead = None if is_running(where) else _run_pid(where)
+            _spawn(where)
     except OSError as error:
-        raise KernelUnreachable(f"cannot make the kernel's folders: {error}") from error
-    with _locked(where.state / "start.lock", START_TIMEOUT_S, "another command is still starting the kernel"):
-        if answers(where):
-            return
-        dead = None if is_running(where) else _run_pid(where)
-        _spawn(where)
+        raise KernelUnreachable(f"the kernel cannot start: {error.filename}: {error.strerror}") from error
     if dead is not None:
         on_notice(f"the kernel (pid {dead}) had died; started a new one")
 

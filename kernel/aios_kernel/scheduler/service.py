@@ -42,7 +42,8 @@ class Ledger:
         account = self._accounts.setdefault(pid, Account(root))
         account.root = root
         self._programs.setdefault(root, Program()).members.update((root, pid))
-        running, waiting = [], []
+        running: list[float] = []
+        waiting: list[float] = []
         for other in others:
             (running if other.holds_slot else waiting).append(other.counter)
         account.counter = max(account.counter, min(waiting, default=max(running, default=0.0)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 from aios_kernel.protocol import Pid, QueueEntry, SchedInfo
 from aios_kernel.scheduler.loop import Line, StepLoop
 from aios_kernel.scheduler.policies import POLICIES
@@ -61,9 +63,9 @@ def _queue_entries(loop: StepLoop) -> tuple[QueueEntry, ...]:
         QueueEntry(pid, "running", position, _progress(loop.lines[pid]), (), 0.0)
         for position, pid in enumerate(running, 1)
     ]
-    for position, pid in enumerate(order, 1):
+    for position, (pid, eta_ms) in enumerate(zip(order, _etas_ms(loop, holders, order), strict=True), 1):
         behind = (*running, *order[: position - 1])
-        result.append(QueueEntry(pid, "ready", position, _behind(behind), behind, _eta_ms(loop, holders, position)))
+        result.append(QueueEntry(pid, "ready", position, _behind(behind), behind, eta_ms))
     suspended = (line.pid for line in loop.lines.values() if line.suspended and line.jobs)
     result += [
         QueueEntry(pid, "suspended", position, "suspended", (), None) for position, pid in enumerate(suspended, 1)
@@ -88,19 +90,26 @@ def _behind(pids: tuple[Pid, ...]) -> str:
     return f"behind {pids[0]}, {pids[1]} and {len(pids) - 2} more"
 
 
-def _eta_ms(loop: StepLoop, holders: list[Runnable], position: int) -> float | None:
-    """When the waiter at `position` (from 1) gets a slot, if every holder uses all it may: an upper estimate.
+def _etas_ms(loop: StepLoop, holders: list[Runnable], order: tuple[Pid, ...]) -> list[float | None]:
+    """When each of `order` gets a slot, if everyone before it uses all that it may: upper estimates.
 
     None: nobody can say.
     """
-    if not holders or not loop.step_s or loop.policy.overtakes:
-        return None
-    left = []
-    for entry in holders:
-        job = loop.lines[entry.pid].job
-        assert job is not None
-        tokens = job.request.max_tokens - len(job.produced)
-        left.append(min(tokens, max(0, loop.quantum - entry.used)) if loop.policy.preempts else tokens)
-    rounds, index = divmod(position - 1, len(left))
-    turn = loop.quantum if loop.policy.preempts else max(left)
-    return (sorted(left)[index] + rounds * turn) * loop.step_s * 1e3
+    if not loop.step_s or loop.policy.overtakes:
+        return [None for _ in order]
+    free = [_turn(loop, entry.pid, entry.used) for entry in holders]  # steps until each slot is free
+    free += [0] * (loop.core.spec.num_slots - len(holders))
+    heapq.heapify(free)
+    steps = []
+    for pid in order:
+        steps.append(free[0])
+        heapq.heapreplace(free, free[0] + _turn(loop, pid, 0))
+    return [count * loop.step_s * 1e3 for count in steps]
+
+
+def _turn(loop: StepLoop, pid: Pid, used: int) -> int:
+    """The most tokens that it may yet produce before it gives its slot to one that waits."""
+    job = loop.lines[pid].job
+    assert job is not None
+    left = job.request.max_tokens - len(job.produced)
+    return min(left, max(0, loop.quantum - used)) if loop.policy.preempts else left

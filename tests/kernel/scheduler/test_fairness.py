@@ -182,6 +182,20 @@ def test_nobody_saves_up_and_nobody_pays_for_idle_slots() -> None:
     assert world.service[1] - before >= 100 - 2 * QUANTUM
 
 
+def test_a_slot_that_nobody_else_wanted_is_not_charged() -> None:
+    world = Simulator("fair", slots=2, quantum=QUANTUM)
+    world.call(1, 10_000, nice=5)
+    world.call(2, 10_000)
+    world.step(500)
+    for pid in (3, 4):
+        world.call(pid, 10_000)
+    before = world.service[2]
+    world.step(400)
+    assert [abs(service - 240) <= 4 * QUANTUM for service in (world.service[2] - before, world.service[3])] == [
+        True
+    ] * 2
+
+
 # --- plas
 
 
