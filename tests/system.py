@@ -46,9 +46,9 @@ class System:
     def json(self, *words: str) -> Any:
         return json.loads(self.ok(*words, "--json"))
 
-    def start(self, agent: str, task: str) -> int:
+    def start(self, agent: str, task: str, *options: str) -> int:
         """Start an agent in the background; its pid."""
-        return int(self.json("run", agent, task, "--bg")["pid"])
+        return int(self.json("run", agent, task, *options, "--bg")["pid"])
 
     def ps(self, pid: int) -> dict[str, Any]:
         return next(row for row in self.json("ps", "--all") if row["pid"] == pid)

@@ -22,21 +22,21 @@ TASKS = [
     "a judge and a stone",
 ]
 
+LENGTH = "72"  # tokens: more than two quanta, so that each is preempted by the others
+
 
 @pytest.mark.timeout(240)
 def test_twelve_agents_over_four_slots_say_what_each_says_alone(system: System) -> None:
     system.configure("[model]\nslots = 4\n")
-    alone = [system.ok("run", "narrate", task) for task in TASKS]
-    together = [system.start("narrate", task) for task in TASKS]
-    for pid in together:
-        assert system.run("wait", str(pid)).returncode == 0
+    alone = [system.ok("run", "narrate", task, "--max-tokens", LENGTH) for task in TASKS]
+    together = [system.start("narrate", task, "--max-tokens", LENGTH) for task in TASKS]
+    assert system.run("wait", *map(str, together)).returncode == 0
     assert alone == [system.ok("logs", str(pid), "--output") for pid in together]
 
-    disturbed = [system.start("narrate", task) for task in TASKS]
+    disturbed = [system.start("narrate", task, "--max-tokens", LENGTH) for task in TASKS]
     pids = [str(pid) for pid in disturbed]
     for _ in range(3):
         system.run("suspend", *pids)  # those that have finished refuse, which is right
         system.run("resume", *pids)
-    for pid in pids:
-        assert system.run("wait", pid).returncode == 0
+    assert system.run("wait", *pids).returncode == 0
     assert alone == [system.ok("logs", pid, "--output") for pid in pids]
