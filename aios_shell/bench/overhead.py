@@ -14,18 +14,20 @@ HEROES = ["fox", "robot", "pilot", "nurse", "queen", "miner", "baker", "sailor"]
 def run(runs: int, progress: Progress) -> list[Measure]:
     """A B A B, medians of `runs`. About half a minute a run on two cores."""
     with lab(f"[model]\nslots = {NUM_AGENTS}\nwindow = 2048\n") as here:
-        progress("one chat call")
-        calls = here.probe(prompt=STORY.format("fox"), calls=max(20, runs), max_tokens=1)[1:]
-        measures = [
-            compare(
-                "one chat call of one token",
-                [row["wall_ms"] for row in calls],
-                [row["prefill_ms"] + row["decode_ms"] for row in calls],
-                unit="ms",
-                peer_name="core calls of the same request",
-                at_most_more=5,
+        measures = []
+        for name, stream in (("one chat call of one token", False), ("the same, streamed", True)):
+            progress(name)
+            calls = here.probe(prompt=STORY.format("fox"), calls=max(20, runs), max_tokens=1, stream=stream)[1:]
+            measures.append(
+                compare(
+                    name,
+                    [row["wall_ms"] for row in calls],
+                    [row["prefill_ms"] + row["decode_ms"] for row in calls],
+                    unit="ms",
+                    peer_name="core calls of the same request",
+                    at_most_more=5,
+                )
             )
-        ]
         progress(f"{NUM_AGENTS} agents at once")
         ours, bare = [], []
         for _ in range(runs):

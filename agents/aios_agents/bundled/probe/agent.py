@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from aios_agents import Agent, AgentFailed, Message
+from aios_agents.sdk import ChatOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Task:
     calls: int = 1
     max_tokens: int = 64
     turns: bool = False  # each call goes on with the conversation, instead of starting it anew
+    stream: bool = True
     logits_hash: bool = False
 
 
@@ -32,15 +34,18 @@ async def main(agent: Agent) -> None:
     messages: list[Message] = [{"role": "system", "content": task.system}] if task.system else []
     for _ in range(task.calls):
         prompt: Message = {"role": "user", "content": task.prompt}
-        generation = agent.stream(
-            [*messages, prompt], max_tokens=task.max_tokens, logits_hash=task.logits_hash, stop=[]
-        )
+        options: ChatOptions = {"max_tokens": task.max_tokens, "logits_hash": task.logits_hash}
         started_at, started, first = time.time(), time.perf_counter(), 0.0
-        async for _piece in generation:
-            first = first or time.perf_counter()
+        if task.stream:
+            generation = agent.stream([*messages, prompt], **options)
+            async for _piece in generation:
+                first = first or time.perf_counter()
+            reply = generation.reply
+        else:
+            reply = await agent.chat([*messages, prompt], **options)
         ended = time.perf_counter()
         times = {"wall_ms": (ended - started) * 1e3, "first_ms": ((first or ended) - started) * 1e3}
         ends = {"started_at": started_at, "ended_at": started_at + ended - started}
-        agent.write(json.dumps({**times, **ends, **msgspec.to_builtins(generation.reply)}) + "\n")
+        agent.write(json.dumps({**times, **ends, **msgspec.to_builtins(reply)}) + "\n")
         if task.turns:
-            messages += [prompt, {"role": "assistant", "content": generation.reply.text}]
+            messages += [prompt, {"role": "assistant", "content": reply.text}]
