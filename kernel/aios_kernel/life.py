@@ -34,10 +34,11 @@ class Life:
     verdict: tuple[int, str] | None = None  # exit code and reason that we chose, whatever its OS process returns
 
     def move(self, state: ProcState, reason: str, at: float) -> None:
-        """Change the state, tell it in the event log, wake those who wait for it."""
+        """Change the state or its reason, tell a new state in the event log, wake those who wait for it."""
+        before = self.process.state
         if not self.process.move(state, reason, at):
             return
-        if not self.process.ended:  # the EXIT event tells that, and is the last
+        if state is not before and not self.process.ended:  # the EXIT event tells that, and is the last
             self.log.append_nowait(EventKind.STATE, f"{state} {reason}".encode())
         ended = self.process.ended
         for wanted, future in self.waiters:
