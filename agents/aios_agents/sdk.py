@@ -393,5 +393,5 @@ def _assistant(reply: ChatReply) -> Message:
 async def _run_local(tool: Tool, arguments: dict[str, Any]) -> Any:
     try:
         return await tool.run(arguments)
-    except Exception as error:
+    except Exception as error:  # the tool's own code: whatever it raises is news for the model
         raise ToolFailed(f"{tool.name}: {type(error).__name__}: {error}") from error

@@ -38,9 +38,9 @@ class Life:
         before = self.process.state
         if not self.process.move(state, reason, at):
             return
-        if state is not before and not self.process.ended:  # the EXIT event tells that, and is the last
-            self.log.append_nowait(EventKind.STATE, f"{state} {reason}".encode())
         ended = self.process.ended
+        if state is not before and not ended:  # the EXIT event tells that, and is the last
+            self.log.append_nowait(EventKind.STATE, f"{state} {reason}".encode())
         for wanted, future in self.waiters:
             if (ended or wanted is state) and not future.done():
                 future.set_result(None)

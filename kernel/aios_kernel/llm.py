@@ -146,11 +146,11 @@ class Llm:
 
     async def release(self, pid: Pid) -> None:
         """The process has ended: drop its context. Returns when nothing of it is left in the engine."""
-        if self._chat is None or self._engine is None:
+        if self._chat is None:
             return
-        self._chat.release(pid)
-        if self.spec is not None:
-            await asyncio.wrap_future(self._engine.release(pid))  # after the chat manager's, which nobody can await
+        released = self._chat.release(pid)
+        if self.spec is not None:  # while the model loads nobody would answer, and there is nothing to drop
+            await asyncio.wrap_future(released)
 
     def usage(self, pid: Pid) -> Usage:
         return self._engine.usage(pid) if self._engine is not None else Usage()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -97,10 +98,10 @@ class ChatManager:
             self._spoken[pid] = _Spoken(prompt.text + result.text, [*prompt.tokens, *result.tokens])
         return _reply(request, prompt, result)
 
-    def release(self, pid: Pid) -> None:
-        """The process has ended: forget it, here and in the engine."""
+    def release(self, pid: Pid) -> Future[None]:
+        """The process has ended: forget it, here and in the engine. The future resolves when the engine has."""
         self._spoken.pop(pid, None)
-        self._engine.release(pid)
+        return self._engine.release(pid)
 
     def deliver(self, events: list[GenEvent]) -> None:
         """Hand the engine's events to the chats that wait for them."""
