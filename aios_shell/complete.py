@@ -8,10 +8,11 @@ from typing import Final, TypeVar
 
 from aios_kernel.client import KernelClient
 from aios_kernel.errors import KernelError
-from aios_kernel.protocol import ProcState, Signal
+from aios_kernel.protocol import PolicyClass, ProcState, Signal
 from aios_shell import registry
-from aios_shell.registry import CommandSpec, Param
+from aios_shell.bench import BENCHMARKS
 from aios_shell.session import Session
+from aios_shell.spec import CommandSpec, Param
 from aios_shell.text import one_line
 
 T = TypeVar("T")
@@ -46,6 +47,10 @@ class World:
 
     def models(self) -> list[Candidate]:
         return [Candidate(model.ref, model.origin) for model in self._ask(KernelClient.models)]
+
+    def snapshots(self) -> list[Candidate]:
+        saved = [snap for snap in self._ask(KernelClient.snapshots) if snap.saved]
+        return [Candidate(snap.id, one_line(f"{snap.agent} {snap.tokens} tokens")) for snap in saved]
 
     def policies(self) -> list[Candidate]:
         return [Candidate(name) for name in self._ask(lambda client: list(client.sched().policies))]
@@ -128,12 +133,16 @@ def _options(spec: CommandSpec | None) -> list[Candidate]:
 def _values(param: Param, word: str, world: World) -> list[Candidate]:
     sources: dict[str, Callable[[], list[Candidate]]] = {
         "pid": world.pids,
+        "snapshot": world.snapshots,
+        "context": lambda: [*world.snapshots(), *world.pids()],
         "agent": world.agents,
         "model": world.models,
         "policy": world.policies,
         "state": lambda: [Candidate(state.value) for state in ProcState],
+        "class": lambda: [Candidate(policy_class.value) for policy_class in PolicyClass],
         "signal": lambda: [Candidate(signal.value) for signal in Signal],
         "command": _commands,
+        "benchmark": lambda: [Candidate(row.name, row.summary) for row in BENCHMARKS.values()],
         "shell": lambda: [Candidate(shell) for shell in SCRIPTS],
         "file": lambda: world.files(word),
         "dir": lambda: world.files(word, folders_only=True),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from aios_shell.registry import CommandSpec, Param, verbs, visible
+from aios_shell.registry import verbs, visible
+from aios_shell.spec import CommandSpec, Param
 
 WIDTH = 88  # wraps the same on every terminal, so that golden texts and readers agree
 

@@ -2,60 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
-
-@dataclass(frozen=True, slots=True)
-class Param:
-    """One argument (no flags) or option of a command.
-
-    `complete` says what its values are, for completion: pid, agent, model, policy, state, signal, command, file, dir.
-    """
-
-    name: str  # the handler's keyword
-    help: str
-    kind: type[str] | type[int] | type[float] | type[bool] = str
-    flags: tuple[str, ...] = ()
-    default: Any = None
-    required: bool = False
-    many: bool = False
-    complete: str = ""
-    metavar: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
-
-    @property
-    def label(self) -> str:
-        return self.metavar or self.name.upper()
-
-
-@dataclass(frozen=True, slots=True)
-class CommandSpec:
-    """One command. `handler` is "module:function" under aios_shell.commands, imported when the command runs.
-
-    `dashed` names the option that a leading dash word stands for: `kill -9` is `kill --signal 9`; "" as in
-    `nice -5 3` makes it an argument.
-    `own_words`: a dash word that is none of the options belongs to the text: `run math -3 + 4`.
-    """
-
-    name: str  # "ps", "snap ls"
-    summary: str
-    category: str
-    handler: str
-    params: tuple[Param, ...] = ()
-    examples: tuple[str, ...] = ()
-    dashed: str | None = None
-    own_words: bool = False
-    hidden: bool = False
-
-    @property
-    def arguments(self) -> tuple[Param, ...]:
-        return tuple(param for param in self.params if not param.flags)
-
-    @property
-    def options(self) -> tuple[Param, ...]:
-        return tuple(param for param in self.params if param.flags)
+from aios_shell.spec import CommandSpec, Param
 
 
 def _flag(name: str, help: str, *short: str) -> Param:
@@ -66,7 +16,41 @@ _JSON: Final = _flag("json", "Print JSON.")
 _PID: Final = Param("pid", "Process id.", int, required=True, complete="pid", minimum=1)
 _PIDS: Final = Param("pids", "Process ids.", int, required=True, many=True, complete="pid", metavar="PID", minimum=1)
 
-PROCESSES, WATCHING, SCHEDULING, KERNEL, SHELL = "Processes", "Watching", "Scheduling", "Kernel", "Shell"
+_RUN_OPTIONS: Final = (
+    Param("nice", "Priority: -20 (favoured) to 19.", int, ("--nice",), 0, metavar="N", minimum=-20, maximum=19),
+    Param("group", "Privilege group.", str, ("--group",), "user", metavar="G"),
+    Param("model", "Model to use, by reference.", str, ("--model",), complete="model", metavar="M"),
+    Param(
+        "policy_class",
+        "interactive goes first, idle gives way. Default: normal.",
+        str,
+        ("--policy-class",),
+        complete="class",
+        metavar="C",
+    ),
+    Param("max_tokens", "End it after N tokens.", int, ("--max-tokens",), metavar="N", minimum=1),
+    Param("deadline", "End it after S seconds, exit code 124.", float, ("--deadline",), metavar="S", minimum=0),
+    _flag("bg", "Do not wait: print the pid and go on."),
+    Param("json", 'With --bg: print {"pid": N}.', bool, ("--json",), default=False),
+)
+_AGENT: Final = Param(
+    "agent", "Agent that goes on with it.", str, ("--agent",), "chat", complete="agent", metavar="NAME"
+)
+_NEXT: Final = Param("task", "What to say next; without it an unfinished reply is finished.", many=True, metavar="TASK")
+_SNAPSHOT: Final = Param("id", "Name of a saved context.", required=True, complete="snapshot")
+_CONTEXT: Final = Param("id", "Name of a saved context, or a process id.", required=True, complete="context")
+_FORCE: Final = _flag("force", "Replace one that is there already.", "-f")
+
+_LISTEN: Final = Param(
+    "listen",
+    "Answer OpenAI-compatible clients there, base URL http://HOST:PORT/v1; port 0 is any free one.",
+    str,
+    ("--listen",),
+    metavar="HOST:PORT",
+)
+
+PROCESSES, WATCHING, CONTEXTS, SCHEDULING = "Processes", "Watching", "Contexts", "Scheduling"
+KERNEL, SHELL = "Kernel", "Shell"
 
 COMMANDS: Final[tuple[CommandSpec, ...]] = (
     CommandSpec(
@@ -77,14 +61,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
         (
             Param("agent", "Name of the agent.", required=True, complete="agent"),
             Param("task", "What it should do.", many=True, metavar="TASK"),
-            Param("nice", "Priority: -20 (favoured) to 19.", int, ("--nice",), 0, metavar="N", minimum=-20, maximum=19),
-            Param("group", "Privilege group.", str, ("--group",), "user", metavar="G"),
-            Param("model", "Model to use, by reference.", str, ("--model",), complete="model", metavar="M"),
-            Param("policy_class", "Class for the scheduling policy.", str, ("--policy-class",), metavar="C"),
-            Param("max_tokens", "End it after N tokens.", int, ("--max-tokens",), metavar="N", minimum=1),
-            Param("deadline", "End it after S seconds, exit code 124.", float, ("--deadline",), metavar="S", minimum=0),
-            _flag("bg", "Do not wait: print the pid and go on."),
-            Param("json", 'With --bg: print {"pid": N}.', bool, ("--json",), default=False),
+            *_RUN_OPTIONS,
         ),
         ('aios run math "What is 12*7?"', "cat notes.txt | aios run summarize", 'aios run --bg narrate "a fox"'),
         own_words=True,
@@ -176,7 +153,76 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
         ),
         ("aios sched", "aios sched fifo"),
     ),
-    CommandSpec("snap ls", "List saved contexts.", SCHEDULING, "sched:snap_ls", (_JSON,)),
+    CommandSpec("snap ls", "List contexts: those saved, and those swapped out.", CONTEXTS, "snap:ls", (_JSON,)),
+    CommandSpec(
+        "snap save",
+        "Keep a process's context as it is now; the process goes on.",
+        CONTEXTS,
+        "snap:save",
+        (_PID, Param("name", "Name; made of agent and pid when left out.", str, ("--name",), metavar="NAME"), _FORCE),
+        ("aios snap save 12 --name story",),
+    ),
+    CommandSpec(
+        "snap show",
+        "Print the conversation in a context, and the sizes.",
+        CONTEXTS,
+        "snap:show",
+        (_CONTEXT, _JSON),
+        ("aios snap show story", "aios snap show 12"),
+    ),
+    CommandSpec(
+        "snap diff",
+        "Compare two contexts by token; exit code 1 when they differ.",
+        CONTEXTS,
+        "diff:diff",
+        (replace(_CONTEXT, name="a"), replace(_CONTEXT, name="b"), _JSON),
+        ("aios snap diff story 12",),
+    ),
+    CommandSpec(
+        "snap restore",
+        "Start a process from a saved context.",
+        CONTEXTS,
+        "snap:restore",
+        (_SNAPSHOT, _NEXT, _AGENT, *_RUN_OPTIONS),
+        ("aios snap restore story", 'aios snap restore story "Now the same for children."'),
+        own_words=True,
+    ),
+    CommandSpec(
+        "snap fork",
+        "Start a process from a copy of a living one's context.",
+        CONTEXTS,
+        "snap:fork",
+        (_PID, _NEXT, _AGENT, *_RUN_OPTIONS),
+        ('aios snap fork 12 "And if it rains?"',),
+        own_words=True,
+    ),
+    CommandSpec(
+        "snap rm",
+        "Remove saved contexts.",
+        CONTEXTS,
+        "snap:rm",
+        (replace(_SNAPSHOT, name="ids", many=True, metavar="ID"),),
+    ),
+    CommandSpec(
+        "snap export",
+        "Write a context to one file, for another machine with the same model.",
+        CONTEXTS,
+        "snap:export",
+        (_CONTEXT, Param("file", "File; - is standard output.", required=True, complete="file"), _FORCE),
+        ("aios snap export story story.aios", "aios snap export 12 - | ssh box aios snap import -"),
+    ),
+    CommandSpec(
+        "snap import",
+        "Keep a context from a file that was exported.",
+        CONTEXTS,
+        "snap:import_",
+        (
+            Param("file", "File; - is standard input.", required=True, complete="file"),
+            Param("name", "Name; the one it had when left out.", str, ("--name",), metavar="NAME"),
+            _FORCE,
+        ),
+        ("aios snap import story.aios",),
+    ),
     CommandSpec("agents ls", "List agents.", KERNEL, "agents:ls", (_JSON,)),
     CommandSpec(
         "agents show",
@@ -209,10 +255,29 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
         "Start the kernel.",
         KERNEL,
         "kernel:start",
-        (_flag("foreground", "Stay in the foreground, for a service manager."),),
+        (_LISTEN, _flag("foreground", "Stay in the foreground, for a service manager.")),
+        ("aios kernel start --listen 127.0.0.1:8377",),
     ),
     CommandSpec("kernel stop", "Stop the kernel and its agents.", KERNEL, "kernel:stop"),
-    CommandSpec("kernel restart", "Stop the kernel and start it again.", KERNEL, "kernel:restart"),
+    CommandSpec(
+        "kernel restart",
+        "Stop the kernel and start it again; it listens where it did.",
+        KERNEL,
+        "kernel:restart",
+        (_LISTEN,),
+    ),
+    CommandSpec(
+        "kernel key",
+        "Print the key that OpenAI-compatible clients need.",
+        KERNEL,
+        "kernel:key",
+        (
+            Param("group", "Privilege group of their processes.", str, ("--group",), "user", metavar="G"),
+            _flag("new", "Make another; the former key opens nothing any more."),
+            _JSON,
+        ),
+        ("export OPENAI_API_KEY=$(aios kernel key)", "aios kernel key --group guests --json"),
+    ),
     CommandSpec("kernel status", "Show the kernel's facts and figures.", KERNEL, "kernel:status", (_JSON,)),
     CommandSpec("doctor", "Check that everything needed is there.", KERNEL, "doctor:doctor", (_JSON,)),
     CommandSpec(
@@ -221,10 +286,26 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
         KERNEL,
         "bench:bench",
         (
-            Param("names", "Benchmarks; all when left out.", many=True, metavar="NAME"),
-            Param("runs", "Runs whose median counts.", int, ("--runs",), 5, metavar="N", minimum=1),
+            Param(
+                "names",
+                "Benchmarks; all when left out; `ls` lists them.",
+                many=True,
+                complete="benchmark",
+                metavar="NAME",
+            ),
+            Param("runs", "Runs whose median counts; each has a default.", int, ("--runs",), metavar="N", minimum=1),
+            Param(
+                "peer",
+                "An OpenAI-compatible server to replay the same requests on; may be given for each number of slots.",
+                flags=("--peer",),
+                many=True,
+                metavar="URL",
+            ),
+            _flag("quick", "Seconds instead of minutes, to see that it works; no goal is judged."),
+            Param("plot", "Write an SVG chart of each into DIR.", str, ("--plot",), complete="dir", metavar="DIR"),
             _JSON,
         ),
+        ("aios bench ls", "aios bench mixed --peer http://127.0.0.1:8080", "aios bench --json > figures.json"),
     ),
     CommandSpec("locate", "Print where everything lives.", KERNEL, "shell:locate", (_JSON,)),
     CommandSpec("repl", "Type command lines.", SHELL, "shell:repl"),

@@ -16,7 +16,7 @@ from typer.core import TyperCommand
 from aios_kernel.errors import BadRequest, KernelError, row_of
 from aios_shell import registry
 from aios_shell.io import Io
-from aios_shell.registry import CommandSpec, Param
+from aios_shell.spec import CommandSpec, Param
 
 CLOSED_PIPE: Final = 141  # as a shell reports death by SIGPIPE
 _DASH_NUMBER: Final = re.compile(r"-\d+")

@@ -14,9 +14,10 @@ from aios_kernel.errors import WIRE
 from aios_kernel.process import ALLOWED
 from aios_kernel.protocol import ProcState
 from aios_kernel.scheduler.policies import POLICIES
+from aios_shell.bench import report
 from aios_shell.help import reference
 
-__all__ = ["configuration", "error_table", "policies", "reference", "routes", "states", "syscalls"]
+__all__ = ["benchmarks", "configuration", "error_table", "policies", "reference", "routes", "states", "syscalls"]
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
@@ -61,9 +62,14 @@ def states() -> str:
 
 
 _OTHER_KEYS = {
+    "listen": "HOST:PORT to answer [OpenAI-compatible clients](openai.md) on; `--listen` overrides it",
     "model": "reference of the model, as `aios model ls` shows it",
+    "overflow": "what to do with a prompt that outgrows the window: " + ", ".join(config.Overflow),
     "policy": "one of " + ", ".join(POLICIES) + ", see below",
 }
+
+
+_NO_DEFAULT = {"model": "embedded", "listen": "not listening", "overflow": f"`{config.Config().overflow.value!r}`"}
 
 
 def configuration() -> str:
@@ -74,9 +80,14 @@ def configuration() -> str:
     for section, keys in config._KEYS.items():
         for key, (_, target) in keys.items():
             default = getattr(defaults, target, None)
-            what = _OTHER_KEYS.get(target) or meaning[target]
-            rows.append((f"`[{section}]`", f"`{key}`", f"`{default!r}`" if default is not None else "embedded", what))
+            shown = f"`{default!r}`" if default is not None else _NO_DEFAULT[target]
+            rows.append((f"`[{section}]`", f"`{key}`", shown, _OTHER_KEYS.get(target) or meaning[target]))
     return table(("section", "key", "default", ""), rows)
+
+
+def benchmarks() -> str:
+    """The figures are those of `aios bench --json > docs/benchmarks.json --plot docs/images`, on a quiet machine."""
+    return report.markdown(Path(__file__).with_name("benchmarks.json"), "images")
 
 
 def policies() -> str:

@@ -20,12 +20,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
 from aios_agents import prompted
 from aios_agents.manifest import Manifest, ManifestError
 from aios_agents.sdk import Agent, AgentFailed
 from aios_agents.stdio import note
 from aios_kernel.client.aio import AsyncKernelClient
 from aios_kernel.errors import KernelError, row_of
+from aios_kernel.protocol import History
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Start:
     cwd: str | None = None
     columns: int | None = None
     stdin: bool = False
+    history: bool = False  # it begins with a copy of another's context, of which proc.history tells
 
 
 def run(manifest: Manifest, start: Start) -> int:
@@ -61,6 +65,7 @@ def _run(manifest: Manifest, start: Start) -> int:
 
 async def _serve(main: Callable[[Agent], Awaitable[int | None]], manifest: Manifest, start: Start) -> int:
     async with AsyncKernelClient(start.socket, start.token) as kernel:
+        told = await kernel.syscall("proc.history", {}) if start.history else None
         agent = Agent(
             kernel,
             pid=start.pid,
@@ -68,6 +73,7 @@ async def _serve(main: Callable[[Agent], Awaitable[int | None]], manifest: Manif
             has_stdin=start.stdin,
             columns=start.columns,
             max_tokens=manifest.max_tokens,
+            history=msgspec.convert(told, History | None),
         )
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, agent.interrupt)
         return await main(agent) or 0

@@ -15,12 +15,13 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final, TypedDict, TypeVar, Unpack
+from dataclasses import dataclass
+from typing import Any, Final, TypedDict, TypeVar, Unpack, cast
 
 import msgspec
 
 from aios_agents import stdio
+from aios_agents.conversation import Conversation, assistant_message
 from aios_agents.tool import Tool, result_text
 from aios_kernel.client.aio import AsyncKernelClient
 from aios_kernel.errors import (
@@ -29,10 +30,9 @@ from aios_kernel.errors import (
     LimitHit,
     NoSuchTool,
     NotPermitted,
-    PromptTooLong,
     ToolFailed,
 )
-from aios_kernel.protocol import ChatReply, Mail, Pid, ProcInfo, Signal, ToolCall, ToolSpec
+from aios_kernel.protocol import ChatReply, History, Mail, Pid, ProcInfo, Signal, ToolCall, ToolSpec
 
 T = TypeVar("T")
 
@@ -65,6 +65,8 @@ class ChatOptions(TypedDict, total=False):
     seed: int
     stop: list[str]
     logits_hash: bool
+    continue_final_message: bool
+    overflow: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +122,13 @@ class Agent:
         has_stdin: bool = False,
         columns: int | None = None,
         max_tokens: int | None = None,
+        history: History | None = None,
     ) -> None:
         self.pid = Pid(pid)
         self.task = task
         self.has_stdin = has_stdin  # somebody feeds standard input; else it is empty
         self.columns = columns  # width of the client's terminal; None: not a terminal
+        self.history = history  # what a restored or forked process goes on from; None: it begins with nothing
         self.stdin = stdio.Stdin()
         self._kernel = kernel
         self._defaults = ChatOptions(max_tokens=max_tokens) if max_tokens else ChatOptions()
@@ -220,9 +224,10 @@ class Agent:
         """
         generation = self.stream(messages, **options)
         text, written = "", 0
+        goes_on = options.get("continue_final_message", False)
         try:
             async for piece in generation:
-                text = (text + piece).lstrip()
+                text = text + piece if goes_on else (text + piece).lstrip()
                 end = len(text)
                 if whole_after is not None and end > whole_after:
                     end = max(written, whole_after, sentence_end(text))
@@ -235,6 +240,13 @@ class Agent:
                 self.write("\n")
         return generation.reply
 
+    async def go_on(self) -> ChatReply:
+        """Have the model finish the reply that `history` ends with, and stream what follows to standard output."""
+        assert self.history is not None, "there is nothing to go on from"
+        messages = self.history.messages
+        options = {**self.history.options, "continue_final_message": messages[-1]["role"] == "assistant"}
+        return await self.answer(messages, **cast(ChatOptions, options))
+
     async def ask_json(self, messages: Messages, schema: dict[str, Any], **options: Unpack[ChatOptions]) -> Any:
         """Ask the model for a value that fits the JSON Schema. Raises AgentFailed when max_tokens cut it off."""
         options["json_schema"] = schema
@@ -245,7 +257,10 @@ class Agent:
             raise AgentFailed(f"the model's reply is not JSON ({reply.finish_reason}): {reply.text[:80]!r}") from error
 
     def conversation(self, system: str = "", **options: Unpack[ChatOptions]) -> Conversation:
-        """A conversation that remembers its turns; `options` hold for each of them."""
+        """A conversation that remembers its turns; `options` hold for each of them.
+
+        Where there is a `history` it begins with that, system prompt and sampling included.
+        """
         return Conversation(self, system, options)
 
     def _chat_args(self, messages: Messages, tools: Sequence[ToolSpec], options: ChatOptions) -> dict[str, Any]:
@@ -293,14 +308,14 @@ class Agent:
                 specs.append(known[name])
         for _ in range(rounds):
             reply = await self.chat(messages, tools=specs, **options)
-            messages.append(_assistant(reply))
+            messages.append(assistant_message(reply))
             if not reply.tool_calls:
                 return reply
             messages += await asyncio.gather(*(self._run_call(call, local) for call in reply.tool_calls))
             options.pop("tool_choice", None)  # a forced first call must not be forced again
         options["tool_choice"] = "none"
         reply = await self.chat(messages, tools=specs, **options)
-        messages.append(_assistant(reply))
+        messages.append(assistant_message(reply))
         return reply
 
     async def _run_call(self, call: ToolCall, local: dict[str, Tool]) -> Message:
@@ -318,6 +333,14 @@ class Agent:
     async def spawn(self, agent: str, task: str = "", **options: Any) -> Pid:
         """Start a child; `options` are the other fields of protocol.RunRequest. Raises NoSuchAgent, LimitHit."""
         started = await self._kernel.syscall("proc.spawn", {"agent": agent, "task": task, **options})
+        return Pid(started["pid"])
+
+    async def fork(self, task: str = "", agent: str = "", **options: Any) -> Pid:
+        """Start a child that has a copy of this process's context as its `history`; by default of the same agent.
+
+        Raises NoSuchSnapshot when this process has said nothing to the model yet, NoSuchAgent, LimitHit.
+        """
+        started = await self._kernel.syscall("proc.fork", {"agent": agent, "task": task, **options})
         return Pid(started["pid"])
 
     async def wait(self, pid: int, *, timeout_s: float | None = None) -> ChildExit:
@@ -347,47 +370,6 @@ def sentence_end(text: str) -> int:
     """Where the last whole sentence of `text` ends; 0: there is none."""
     ends = [match.end() for match in re.finditer(r"[.!?][\"'”’)]*(?=\s|$)", text)]
     return ends[-1] if ends else 0
-
-
-class Conversation:
-    """Turns with the model. Where they outgrow the context window the oldest are dropped, and a note says so."""
-
-    def __init__(self, agent: Agent, system: str, options: ChatOptions) -> None:
-        self._agent = agent
-        self._system = [{"role": "system", "content": system}] if system else []
-        self._options = options
-        self.turns: list[Message] = []
-
-    async def say(self, text: str) -> ChatReply:
-        """Say something; the reply is streamed to standard output and remembered.
-
-        An interrupted turn keeps what was said, without a reply. Raises PromptTooLong when `text` alone is too long.
-        """
-        self.turns.append({"role": "user", "content": text})
-        while True:
-            try:
-                reply = await self._agent.answer([*self._system, *self.turns], **self._options)
-            except PromptTooLong:
-                if len(self.turns) == 1:
-                    self.turns.clear()
-                    raise
-                self._forget_oldest()
-                continue
-            self.turns.append(_assistant(reply))
-            return reply
-
-    def _forget_oldest(self) -> None:
-        """Drop the first turn and what followed it, up to the next thing the user said."""
-        later = [i for i, turn in enumerate(self.turns) if turn["role"] == "user" and i > 0]
-        del self.turns[: later[0]]
-        self._agent.note("(the conversation is longer than the model's window: its oldest turn is forgotten)")
-
-
-def _assistant(reply: ChatReply) -> Message:
-    message: Message = {"role": "assistant", "content": reply.text}
-    if reply.tool_calls:
-        message["tool_calls"] = [asdict(call) for call in reply.tool_calls]
-    return message
 
 
 async def _run_local(tool: Tool, arguments: dict[str, Any]) -> Any:

@@ -1,34 +1,146 @@
-"""bench: run benchmarks, each in a kernel of its own."""
+"""bench: run benchmarks, each in kernels of its own."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
 
 from aios_shell import bench as benchmarks
 from aios_shell import render
+from aios_shell.bench import Benchmark, Result, Setting
 from aios_shell.io import Io
 
+INTERRUPTED: Final = 130
+LIST: Final = "ls"
 
-def bench(io: Io, names: list[str], runs: int, json: bool) -> int:
-    """Exit code 1 when a goal is missed: the figures are printed all the same."""
-    wanted = names or list(benchmarks.BENCHMARKS)
-    found: dict[str, list[benchmarks.Measure]] = {}
-    for name in wanted:
-        found[name] = benchmarks.run(name, runs=runs, progress=partial(_tell, io, name))
+
+def bench(
+    io: Io, names: list[str], runs: int | None, peer: list[str], quick: bool, plot: str | None, json: bool
+) -> int:
+    """Exit code 1 when a goal is missed or a benchmark failed: the figures are printed all the same."""
+    if names == [LIST]:
+        return _list(io, json)
+    wanted = benchmarks.find(names)
+    folder = _folder(io, plot)
+    outcome = _Outcome(io, quick, _look_at(peer))
+    status = 0
+    try:
+        with _heeding_term(io):
+            outcome.run(wanted, runs)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
     if json:
-        render.json(io, found)
+        outcome.print_json()
     else:
-        rows = [_row(name, measure) for name, measures in found.items() for measure in measures]
-        columns = ("BENCH", "MEASURE", "RATIO", "OURS", "PEER", "UNIT", "GOAL", "MET", "AGAINST")
-        render.table(io, columns, rows, right=frozenset({"RATIO", "OURS", "PEER"}))
-    return 0 if all(measure.met for measures in found.values() for measure in measures) else 1
+        outcome.print_table()
+    if folder is not None:
+        outcome.plot(folder)
+    return status or (0 if all(result.good for result in outcome.results.values()) else 1)
 
 
-def _tell(io: Io, name: str, what: str) -> None:
-    io.note(f"bench {name}: {what}")
+@contextlib.contextmanager
+def _heeding_term(io: Io) -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does: else a kernel of ours would be left behind. A thread cannot hear it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: io.session.foreground.interrupt())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _row(name: str, measure: benchmarks.Measure) -> tuple[Any, ...]:
-    figures = [f"{value:.3g}" for value in (measure.ratio, measure.ours, measure.peer)]
-    return (name, measure.name, *figures, measure.unit, measure.goal, "yes" if measure.met else "no", measure.peer_name)
+def _list(io: Io, json: bool) -> int:
+    rows = list(benchmarks.BENCHMARKS.values())
+    if json:
+        render.json(io, rows)
+    else:
+        cells = [(row.name, f"{row.minutes:g} min", row.runs, row.summary) for row in rows]
+        render.table(io, ("NAME", "TAKES", "RUNS", "MEASURES"), cells, right=frozenset({"TAKES", "RUNS"}))
+    return 0
+
+
+def _folder(io: Io, plot: str | None) -> Path | None:
+    """Where the charts go. Raises NoPlots and OSError now rather than after minutes."""
+    if plot is None:
+        return None
+    from aios_shell.bench import plot as plots
+
+    plots.check()
+    folder = io.session.path(plot)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _look_at(urls: list[str]) -> tuple[Any, ...]:
+    """The peers, warm. Raises BadRequest, PeerUnusable."""
+    if not urls:
+        return ()
+    from aios_shell.bench import peer as peers
+
+    found = tuple(peers.look(url) for url in urls)
+    for server in found:
+        peers.warm(server)
+    return found
+
+
+class _Outcome:
+    """The results of one `aios bench`, as they come."""
+
+    def __init__(self, io: Io, quick: bool, peers: tuple[Any, ...]) -> None:
+        self._io, self._quick, self._peers = io, quick, peers
+        self._began = datetime.now(UTC)
+        self.results: dict[str, Result] = {}
+
+    def run(self, wanted: list[Benchmark], num_runs: int | None) -> None:
+        from aios_shell.bench.progress import shown
+
+        with shown(self._io, len(wanted)) as progress:
+            for row in wanted:
+                count = num_runs or (1 if self._quick else row.runs)
+                setting = Setting(row.name, count, progress, self._io.cancel, self._quick, self._peers)
+                self.results[row.name] = result = Result()
+                benchmarks.run(row, setting, result)
+                if self._io.cancel.fired:
+                    return
+
+    def print_json(self) -> None:
+        from aios_shell.bench.machine import describe
+
+        peers = [{"name": p.name, "url": p.url, "model": Path(p.model).name, "slots": p.slots} for p in self._peers]
+        head = {"date": self._began.date().isoformat(), "quick": self._quick, "machine": describe(), "peers": peers}
+        render.json(self._io, {**head, "benchmarks": self.results})
+
+    def print_table(self) -> None:
+        from aios_shell.bench.report import cells
+
+        rows = []
+        for name, result in self.results.items():
+            for measure in result.measures:
+                what, ratio, *rest = cells(msgspec.to_builtins(measure))
+                rows.append((name, ratio, *rest[:3], rest[4], rest[5], what, rest[3]))
+        columns = ("BENCH", "RATIO", "OURS", "PEER", "UNIT", "GOAL", "MET", "MEASURE", "AGAINST")
+        if rows:
+            render.table(self._io, columns, rows, right=frozenset({"RATIO", "OURS", "PEER"}), spare=("AGAINST", "GOAL"))
+        for name, result in self.results.items():
+            for note in [*result.notes, *([result.error] if result.error else [])]:
+                self._io.note(f"bench {name}: {note}")
+        if self._quick:
+            self._io.note("bench: --quick shows that it works; the figures mean nothing and no goal was judged")
+
+    def plot(self, folder: Path) -> None:
+        from aios_shell.bench import plot as plots
+
+        for name, result in self.results.items():
+            if result.charts:
+                path = folder / f"bench-{name}.svg"
+                plots.save(result.charts, path)
+                self._io.note(f"bench {name}: {path}")

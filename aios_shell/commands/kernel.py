@@ -1,4 +1,4 @@
-"""kernel start, stop, restart, status."""
+"""kernel start, stop, restart, status, key."""
 
 from __future__ import annotations
 
@@ -6,15 +6,32 @@ import os
 import sys
 
 from aios_kernel.client import KernelClient, launch
+from aios_kernel.client.address import Address, parse_address
+from aios_kernel.errors import InvalidState, KernelUnreachable
 from aios_shell import render
 from aios_shell.io import Io
 
 
-def start(io: Io, foreground: bool) -> None:
+def start(io: Io, listen: str | None, foreground: bool) -> None:
+    address = parse_address(listen) if listen is not None else None
     if foreground:
-        os.execv(sys.executable, [sys.executable, "-m", "aios_kernel", "--foreground"])  # noqa: S606 -- becomes the kernel
-    status = io.session.connect(io.note).status()
-    io.note(f"the kernel runs (pid {status.pid})")
+        words = ["--listen", str(address)] if address is not None else []
+        os.execv(sys.executable, [sys.executable, "-m", "aios_kernel", "--foreground", *words])  # noqa: S606 -- becomes the kernel
+    _start(io, address)
+
+
+def _start(io: Io, address: Address | None) -> None:
+    """Raises InvalidState when a kernel runs that listens elsewhere."""
+    info = launch.connect(io.note, address).status()
+    at = parse_address(info.url) if info.url else None
+    if address is not None and (at is None or at.host != address.host or address.port not in (0, at.port)):
+        raise InvalidState(
+            f"a kernel runs already (pid {info.pid}) and listens {f'on {at}' if at else 'nowhere'}: "
+            f"`aios kernel restart --listen {address}`"
+        )
+    io.note(f"the kernel runs (pid {info.pid})" + (f" and listens on {info.url}" if at else ""))
+    if at is not None and not at.is_loopback:
+        io.note(f"warning: {at} is plain HTTP: whoever can read the network there can read the key")
 
 
 def stop(io: Io) -> None:
@@ -22,9 +39,27 @@ def stop(io: Io) -> None:
         io.note("no kernel runs")
 
 
-def restart(io: Io) -> None:
+def restart(io: Io, listen: str | None) -> None:
+    """Without `listen` the new kernel listens where the old one does."""
+    address = parse_address(listen) if listen is not None else _listens_on()
     launch.stop()
-    start(io, foreground=False)
+    _start(io, address)
+
+
+def _listens_on() -> Address | None:
+    try:
+        url = KernelClient().status().url
+    except KernelUnreachable:
+        return None
+    return parse_address(url) if url else None
+
+
+def key(io: Io, group: str, new: bool, json: bool) -> None:
+    info = io.session.connect(io.note).key(group, new=new)
+    if json:
+        render.json(io, info)
+    else:
+        io.line(info.key)
 
 
 def status(io: Io, json: bool) -> int:

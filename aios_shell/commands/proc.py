@@ -28,7 +28,7 @@ def ps(io: Io, all: bool, tree: bool, json: bool) -> None:
 
 def _row(proc: ProcInfo, depth: int) -> tuple[object, ...]:
     ended = proc.exit_code is not None
-    why = f"code {proc.exit_code}" + (f", {proc.reason}" if proc.reason else "") if ended else proc.reason
+    whys = [f"code {proc.exit_code}" if ended else "", proc.reason, proc.window, "" if proc.exact else "not exact"]
     return (
         proc.pid,
         proc.ppid,
@@ -37,11 +37,11 @@ def _row(proc: ProcInfo, depth: int) -> tuple[object, ...]:
         proc.nice,
         proc.tokens_out,
         "" if ended else f"{proc.tok_per_s:.1f}",
-        proc.ctx_used,
+        f"!{proc.ctx_used}" if proc.window else proc.ctx_used,
         render.size(proc.kv_bytes),
         render.span(proc.wait_ms),
         render.span(proc.turnaround_ms),
-        why if proc.exact else f"{why} (not exact)",
+        ", ".join(filter(None, whys)),
         proc.task,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aios_kernel.errors import BadRequest, NoSuchAgent
 from aios_kernel.protocol import RunRequest
 from aios_shell.io import Io
@@ -25,30 +27,24 @@ def run(
 ) -> int:
     if agent.startswith("-"):  # own words begin after the agent's name
         raise BadRequest(f"no such option: {agent} (see `aios help run`)")
+    request = RunRequest(agent, " ".join(task), nice, group, model, policy_class, max_tokens, deadline)
+    return start(io, request, bg=bg, json=json)
+
+
+def start(io: Io, request: RunRequest, *, bg: bool, json: bool) -> int:
+    """Start an agent and follow it, or print its pid (`bg`). What the shell knows of the request is filled in here."""
     session = io.session
     client = session.connect(io.note)
-    info = session.find_agent(agent, client)
+    info = session.find_agent(request.agent, client)
     if info is None:
-        raise NoSuchAgent(f"no agent is called '{agent}'{nearest(agent, list(session.agents))}")
+        raise NoSuchAgent(f"no agent is called '{request.agent}'{nearest(request.agent, list(session.agents))}")
     # A task that was typed is the whole of it: `chat "hello"` must not wait for more from the terminal.
-    feed = info.reads_stdin and not bg and not (task and io.tty(io.stdin))
-    request = RunRequest(
-        agent=agent,
-        task=" ".join(task),
-        nice=nice,
-        group=group,
-        model=model,
-        policy_class=policy_class,
-        max_tokens=max_tokens,
-        deadline_s=deadline,
-        stdin=feed,
-        cwd=session.cwd,
-        columns=io.columns if io.tty(io.stdout) and not bg else None,
-    )
-    pid = client.run(request)
+    feed = info.reads_stdin and not bg and not (request.task and io.tty(io.stdin))
+    columns = io.columns if io.tty(io.stdout) and not bg else None
+    pid = client.run(replace(request, stdin=feed, cwd=session.cwd, columns=columns))
     if not bg:
         return AgentRun(client, pid, io, feed=feed).follow()
-    session.jobs.append(AgentJob(client, pid, " ".join([agent, *task])))
+    session.jobs.append(AgentJob(client, pid, f"{request.agent} {request.task}".strip()))
     io.line(f'{{"pid": {pid}}}' if json else str(pid))
     return 0
 

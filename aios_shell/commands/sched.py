@@ -1,15 +1,14 @@
-"""queue, sched, snap ls."""
+"""queue, sched."""
 
 from __future__ import annotations
-
-import datetime
 
 from aios_shell import render
 from aios_shell.io import Io
 
 
 def queue(io: Io, json: bool) -> None:
-    entries = io.session.connect(io.note).queue()
+    client = io.session.connect(io.note)
+    entries = client.queue()
     if json:
         render.json(io, entries)
         return
@@ -18,13 +17,15 @@ def queue(io: Io, json: bool) -> None:
             entry.pid,
             entry.queue,
             entry.position,
-            ", ".join(map(str, entry.behind)),
-            "" if entry.eta_ms is None else render.span(entry.eta_ms),
+            "" if entry.queue == "running" or entry.eta_ms is None else render.span(entry.eta_ms),
             entry.reason,
         )
         for entry in entries
     ]
-    render.table(io, ("PID", "QUEUE", "POS", "BEHIND", "ETA", "WHY"), rows, right=frozenset({"PID", "POS", "ETA"}))
+    render.table(io, ("PID", "QUEUE", "POS", "ETA", "WHY"), rows, right=frozenset({"PID", "POS", "ETA"}))
+    error = client.status().eta_error
+    if error is not None and io.tty(io.stdout) and any(entry.queue == "ready" for entry in entries):
+        io.note(f"estimates of late were {error:.0%} off (median)")
 
 
 def sched(io: Io, policy: str | None, quantum: int | None, json: bool) -> None:
@@ -36,24 +37,3 @@ def sched(io: Io, policy: str | None, quantum: int | None, json: bool) -> None:
         render.json(io, info)
         return
     render.facts(io, [("policy", info.policy), ("quantum", info.quantum), ("policies", ", ".join(info.policies))])
-
-
-def snap_ls(io: Io, json: bool) -> None:
-    snapshots = io.session.connect(io.note).snapshots()
-    if json:
-        render.json(io, snapshots)
-        return
-    rows = [
-        (
-            snap.id,
-            snap.pid,
-            snap.tokens,
-            render.size(snap.bytes),
-            snap.tier.value,
-            datetime.datetime.fromtimestamp(snap.created_at).strftime("%Y-%m-%d %H:%M:%S"),
-            "yes" if snap.exact else "no",
-        )
-        for snap in snapshots
-    ]
-    columns = ("ID", "PID", "TOKENS", "SIZE", "TIER", "CREATED", "EXACT")
-    render.table(io, columns, rows, right=frozenset({"PID", "TOKENS", "SIZE"}))

@@ -56,7 +56,7 @@ def leave(io: Io, status: int | None) -> int:
 
 def locate(io: Io, json: bool) -> None:
     here = paths()
-    names = ("config_file", "agents", "models", "journal", "log", "lock", "run_file", "history", "socket")
+    names = ("config_file", "agents", "models", "snapshots", "journal", "log", "lock", "run_file", "history", "socket")
     found = {name: str(getattr(here, name)) for name in names}
     if json:
         render.json(io, found)

@@ -11,6 +11,7 @@ import select
 import sys
 from typing import Final
 
+from aios_kernel.client.address import Address, parse_address
 from aios_kernel.client.launch import answers
 from aios_kernel.client.paths import Paths, paths
 from aios_kernel.errors import InternalError, KernelError, row_of, to_wire
@@ -26,6 +27,7 @@ def main() -> int:
     parser.add_argument(
         "--ready-fd", type=int, help="descriptor that hears 'ready', or 'error: ' and the error as JSON"
     )
+    parser.add_argument("--listen", metavar="HOST:PORT", help="answer foreign clients there, over TCP")
     options = parser.parse_args()
     if not options.foreground and os.fork():  # the child belongs to nobody: no terminal, no zombie
         return 0
@@ -33,7 +35,8 @@ def main() -> int:
         os.setsid()
     report = _Report(options.ready_fd)
     try:
-        return _run(report, foreground=options.foreground)
+        listen = parse_address(options.listen) if options.listen is not None else None
+        return _run(report, listen, foreground=options.foreground)
     except KernelError as error:
         report.failed(error)
         print(f"aios kernel: {error}", file=sys.stderr)
@@ -66,7 +69,7 @@ class _Report:
             os.close(fd)
 
 
-def _run(report: _Report, *, foreground: bool) -> int:
+def _run(report: _Report, listen: Address | None, *, foreground: bool) -> int:
     user_umask = os.umask(0o077)
     where = paths()
     where.make()
@@ -81,13 +84,13 @@ def _run(report: _Report, *, foreground: bool) -> int:
     os.chdir("/")  # keep no file system busy
     try:
         where.run_file.write_text(f"{os.getpid()}\n")
-        _serve(where, user_umask, report)
+        _serve(where, user_umask, listen, report)
     finally:
         where.run_file.unlink(missing_ok=True)
     return 0
 
 
-def _serve(where: Paths, user_umask: int, report: _Report) -> None:
+def _serve(where: Paths, user_umask: int, listen: Address | None, report: _Report) -> None:
     import logging
     import resource
 
@@ -100,7 +103,7 @@ def _serve(where: Paths, user_umask: int, report: _Report) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
     from aios_kernel.daemon import serve
 
-    uvloop.run(serve(where, user_umask, report.ready))
+    uvloop.run(serve(where, user_umask, listen, report.ready))
 
 
 def _take(lock: int, where: Paths) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from aios_kernel.errors import NoSuchProcess
 from aios_kernel.journal import End, Journal, Start
 from aios_kernel.llm import Llm
 from aios_kernel.process import Process, ProcessTable
-from aios_kernel.protocol import ProcInfo, ProcState, Tier
+from aios_kernel.protocol import ProcInfo, ProcState, SnapshotInfo, Tier
 from aios_kernel.scheduler.request import Phase, Usage
 
 
@@ -48,6 +49,11 @@ class Census:
         seen = {info.pid for info in living}
         return sorted([*living, *(self._ended(row) for row in rows if row["pid"] not in seen)], key=lambda i: i.pid)
 
+    def swapped(self) -> list[SnapshotInfo]:
+        """The contexts of living processes that are off their slots."""
+        infos = ((info, self._table.get(info.pid)) for info in self._llm.snapshots())
+        return [dataclasses.replace(info, agent=process.request.agent) for info, process in infos if process]
+
     def _living(self, process: Process) -> ProcInfo:
         usage, spec, now = self._llm.usage(process.pid), self._llm.spec, self._clock.now()
         # The engine says more than "queued": who it is behind. Before it has the generation it says "idle".
@@ -77,6 +83,7 @@ class Census:
             exit_code=None,
             exact=spec is not None and spec.exact,
             os_pid=process.os_pid,
+            window=process.window,
         )
 
     def _ended(self, row: dict[str, Any]) -> ProcInfo:

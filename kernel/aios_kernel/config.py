@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from aios_kernel.client.address import Address, parse_address
 from aios_kernel.core import EngineConfig
-from aios_kernel.errors import BadConfig
+from aios_kernel.errors import BadConfig, BadRequest
+from aios_kernel.protocol import Overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +20,12 @@ class Config:
     """What the user chose; absent keys have their defaults."""
 
     model: str | None = None  # reference, as `aios model ls` shows it; None: the embedded model
+    listen: Address | None = None  # where foreign clients are answered on TCP; None: nowhere
+    overflow: Overflow = Overflow.DROP_OLDEST  # what to do with a prompt that outgrows the window
     engine: EngineConfig = field(default_factory=EngineConfig)
 
 
-# section -> key -> (type, field of EngineConfig or "model")
+# section -> key -> (type, field of EngineConfig or of Config)
 _KEYS: Final[dict[str, dict[str, tuple[type, str]]]] = {
     "model": {
         "ref": (str, "model"),
@@ -29,11 +33,18 @@ _KEYS: Final[dict[str, dict[str, tuple[type, str]]]] = {
         "window": (int, "window"),
         "threads": (int, "threads"),
         "gpu_layers": (int, "gpu_layers"),
+        "exact": (bool, "exact"),
     },
-    "sched": {"policy": (str, "policy"), "quantum": (int, "quantum")},
-    "context": {"ram_bytes": (int, "ram_bytes")},
+    "sched": {"policy": (str, "policy"), "quantum": (int, "quantum"), "step_ms": (int, "step_ms")},
+    "context": {
+        "overflow": (str, "overflow"),
+        "ram_bytes": (int, "ram_bytes"),
+        "disk_bytes": (int, "disk_bytes"),
+        "prefix_bytes": (int, "prefix_bytes"),
+    },
+    "kernel": {"listen": (str, "listen")},
 }
-_TYPE_NAMES: Final = {str: "a text in quotes", int: "a whole number"}
+_TYPE_NAMES: Final = {str: "a text in quotes", int: "a whole number", bool: "true or false"}
 
 
 def load(path: Path, policies: tuple[str, ...]) -> Config:
@@ -80,16 +91,21 @@ class _Checker:
                 if type(value) is not kind:
                     raise self._error(section, key, f"{key} = {value!r}: must be {_TYPE_NAMES[kind]}")
                 values[target] = value
-        policy = values.get("policy")
-        if policy is not None and policy not in self._policies:
-            raise self._error("sched", "policy", f"policy = {policy!r}: must be one of {', '.join(self._policies)}")
-        model = values.pop("model", None)
+        self._check_choice("sched", "policy", values, self._policies)
+        self._check_choice("context", "overflow", values, tuple(Overflow))
+        model, overflow = values.pop("model", None), Overflow(values.pop("overflow", Overflow.DROP_OLDEST))
         try:
-            return Config(model, EngineConfig(**values))
-        except BadConfig as error:
+            listen = parse_address(values.pop("listen")) if "listen" in values else None
+            return Config(model, listen, overflow, EngineConfig(**values))
+        except (BadConfig, BadRequest) as error:
             key = str(error.data.get("key", ""))
             section = next((name for name, keys in _KEYS.items() if key in keys), "")
             raise self._error(section, key, error.message) from error
+
+    def _check_choice(self, section: str, key: str, values: dict[str, Any], accepted: tuple[str, ...]) -> None:
+        value = values.get(key)
+        if value is not None and value not in accepted:
+            raise self._error(section, key, f"{key} = {value!r}: must be one of {', '.join(accepted)}")
 
     def _error(self, section: str, key: str, message: str) -> BadConfig:
         line = line_of(self._text, section, key)

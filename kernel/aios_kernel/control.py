@@ -1,4 +1,4 @@
-"""Signals: what each does to an agent's OS process and to its context in the engine."""
+"""Signals: what each does to an agent's OS process, or a virtual process's task, and to its context in the engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal as os_signals
 from typing import Final
 
 from aios_kernel.clock import Clock
-from aios_kernel.life import Life
+from aios_kernel.life import Life, verdict_of
 from aios_kernel.llm import Llm
 from aios_kernel.protocol import ProcState, Signal
 
@@ -25,12 +25,21 @@ _NUMBERS: Final = {  # of this system: those of STOP and CONT differ between Lin
     Signal.STOP: os_signals.SIGSTOP,
     Signal.CONT: os_signals.SIGCONT,
 }
+_DEADLY: Final = frozenset({Signal.TERM, Signal.INT, Signal.KILL})
 
 
 def send(life: Life, signal: Signal) -> None:
-    """Send a signal to the agent's OS process and all of its session; one that has ended gets none."""
+    """Send a signal to the agent's OS process and all of its session; one that has ended gets none.
+
+    A virtual process has a task instead, which a deadly signal cancels; STOP and CONT act on its context alone.
+    """
     os_pid = life.process.os_pid
-    if os_pid is None or life.ending:
+    if life.ending:
+        return
+    if life.work is not None and signal in _DEADLY:
+        life.verdict = life.verdict or verdict_of(-_NUMBERS[signal])
+        life.work.cancel()
+    if os_pid is None:
         return
     try:
         os.killpg(os_pid, _NUMBERS[signal])

@@ -7,23 +7,27 @@ import contextlib
 import logging
 import os
 import signal
-import socket
-import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from aios_kernel import config as config_file
 from aios_kernel import models
+from aios_kernel.client.address import Address
 from aios_kernel.client.paths import Paths
 from aios_kernel.clock import SystemClock
-from aios_kernel.errors import InternalError, KernelError, NoSuchModel
+from aios_kernel.config import Config
+from aios_kernel.errors import KernelError, NoSuchModel
 from aios_kernel.hosting import Host
 from aios_kernel.journal import Journal
+from aios_kernel.keys import Keys
+from aios_kernel.listen import tcp_socket, unix_socket
 from aios_kernel.llm import Llm
 from aios_kernel.protocol import PROTOCOL_VERSION, KernelStatus, ModelInfo
 from aios_kernel.scheduler.policies import POLICIES
+from aios_kernel.snapshots import Snapshots
 from aios_kernel.supervisor import Supervisor
 from aios_kernel.syscall import Dispatcher
 from aios_kernel.tools import ToolRegistry, builtin_tools
@@ -31,26 +35,28 @@ from aios_kernel.tools import ToolRegistry, builtin_tools
 log = logging.getLogger(__name__)
 
 STOP_GRACE_S: Final = 2.0  # from TERM to KILL for agents, when the kernel stops
-HTTP_GRACE_S: Final = 2  # for replies under way, after every process has ended
 
 
 class Kernel:
     """The running kernel. `start` it on the event loop, `close` it last; both once."""
 
-    def __init__(self, paths: Paths, user_umask: int) -> None:
-        """Reads the configuration and opens the journal. Raises BadConfig, InternalError."""
+    def __init__(self, paths: Paths, config: Config, user_umask: int, url: str | None = None) -> None:
+        """Opens the journal. url: where it listens on TCP. Raises InternalError."""
         self.version = metadata.version("aios-shell")
         self.stopping = asyncio.Event()
         self._paths = paths
-        self._clock = SystemClock()
-        self._started = self._clock.monotonic()
-        self._config = config_file.load(paths.config_file, tuple(sorted(POLICIES)))
-        self._journal = Journal.open(paths.journal, kernel_pid=os.getpid(), version=self.version, clock=self._clock)
-        self._tools = ToolRegistry(builtin_tools(self._clock))
+        self.clock = SystemClock()
+        self._started = self.clock.monotonic()
+        self.url = url
+        self.keys = Keys(paths.keys)
+        self._config = config
+        self._journal = Journal.open(paths.journal, kernel_pid=os.getpid(), version=self.version, clock=self.clock)
+        self._tools = ToolRegistry(builtin_tools(self.clock))
         self.host = Host(paths.agents, user_umask)
-        self.llm = Llm(self._config.engine, self._clock)
-        self.supervisor = Supervisor(self.host, self.llm, self._journal, self._clock, str(paths.socket))
-        self.dispatcher = Dispatcher(self.supervisor, self.llm, self._tools, self._journal, self._clock)
+        self.llm = Llm(replace(config.engine, swap=paths.swap), self.clock, config.overflow)
+        self.snapshots = Snapshots(paths.snapshots, self.llm, self.clock)
+        self.supervisor = Supervisor(self.host, self.llm, self.snapshots, self._journal, self.clock, str(paths.socket))
+        self.dispatcher = Dispatcher(self.supervisor, self.llm, self._tools, self._journal, self.clock)
 
     def start_model(self) -> None:
         """Begin to load the model last used, else the configured one, else the embedded one. Never raises."""
@@ -78,13 +84,13 @@ class Kernel:
             version=self.version,
             protocol=PROTOCOL_VERSION,
             socket=str(self._paths.socket),
-            url=None,
+            url=self.url,
             model=self.llm.model.ref if self.llm.model else "",
             model_state=self.llm.state,
             policy=self.llm.policy,
             exact=spec is not None and spec.exact,
             exact_reason=spec.exact_reason if spec else _no_model(self.llm.state),
-            uptime_s=self._clock.monotonic() - self._started,
+            uptime_s=self.clock.monotonic() - self._started,
             slots=spec.num_slots if spec else engine.slots,
             slots_used=stats.slots_used,
             threads=stats.threads,
@@ -92,6 +98,13 @@ class Kernel:
             tok_per_s=stats.tok_per_s,
             kv_bytes=stats.kv_bytes,
             ram_bytes=stats.ram_bytes,
+            disk_bytes=stats.disk_bytes,
+            prefix_bytes=stats.prefix_bytes,
+            prefix_hit_rate=stats.prefix_hit_rate,
+            steps=stats.steps,
+            engine_s=stats.engine_s,
+            core_s=stats.core_s,
+            eta_error=stats.eta_error,
         )
 
     async def models(self) -> list[ModelInfo]:
@@ -130,81 +143,37 @@ def _no_model(state: str) -> str:
     return "the model is still loading: its self-test will tell" if state == "loading" else "no model is loaded"
 
 
-async def serve(paths: Paths, user_umask: int, on_ready: Callable[[], None]) -> None:
+async def serve(paths: Paths, user_umask: int, listen: Address | None, on_ready: Callable[[], None]) -> None:
     """Run a kernel until it is asked to stop, by a client, SIGTERM or SIGINT. The lock is the caller's.
 
     Args:
+        listen: where foreign clients are answered on TCP; None: where the configuration says.
         on_ready: called once requests are answered; the model may still be loading.
 
     Raises:
-        BadConfig, InternalError: it cannot start; one line says why.
+        BadConfig, InternalError, KernelUnreachable: it cannot start; one line says why.
     """
-    listener = bind(paths.socket)
-    with listener, _removed_at_end(paths.socket):
-        kernel = Kernel(paths, user_umask)
+    config = config_file.load(paths.config_file, tuple(sorted(POLICIES)))
+    with contextlib.ExitStack() as sockets:
+        foreign = url = None
+        if (wanted := listen or config.listen) is not None:
+            foreign, url = tcp_socket(wanted)
+            sockets.enter_context(foreign)
+            if not wanted.is_loopback:
+                log.warning("listening on %s, plain HTTP: whoever can read the network can read the key", url)
+        own = sockets.enter_context(unix_socket(paths.socket))
+        sockets.enter_context(_removed_at_end(paths.socket))
+        kernel = Kernel(paths, config, user_umask, url)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, kernel.request_stop)
         try:
             await kernel.host.start()  # it imports on the other core while we do here
-            await _serve_http(kernel, listener, on_ready)
+            from aios_kernel.web import serve_http
+
+            await serve_http(kernel, own, foreign, on_ready)
         finally:
             await kernel.close()
-
-
-async def _serve_http(kernel: Kernel, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    import uvicorn  # with the application's, these imports take most of the start: the host is on its way by now
-
-    from aios_kernel.server import create_app
-
-    class Server(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield  # the kernel's own handlers end agents first
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            on_ready()
-            kernel.start_model()
-
-    server = Server(
-        uvicorn.Config(
-            create_app(kernel),
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            lifespan="off",
-            ws="none",
-            timeout_keep_alive=86_400,  # an agent's connection lives as long as the agent
-            timeout_graceful_shutdown=HTTP_GRACE_S,
-        )
-    )
-    serving = asyncio.create_task(server.serve([listener]))
-    stopping = asyncio.create_task(kernel.stopping.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    await kernel.supervisor.close(STOP_GRACE_S)  # followers see their EXIT event before the connections close
-    server.should_exit = True
-    await serving
-
-
-def bind(path: Path) -> socket.socket:
-    """A Unix socket bound to `path`, mode 0600; a stale one is replaced, so hold the lock.
-
-    Raises:
-        InternalError: the folder is not this user's alone, or the path cannot be bound.
-    """
-    try:
-        folder = path.parent.stat()
-        if folder.st_uid != os.getuid() or folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise InternalError(f"others may write to {path.parent}: a socket there is not safe", path=str(path))
-        path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(path))
-        path.chmod(0o600)
-    except OSError as error:
-        raise InternalError(f"cannot make the socket {path}: {error}", path=str(path)) from error
-    return listener
 
 
 @contextlib.contextmanager

@@ -47,6 +47,7 @@ class SpawnOrder:
     cwd: str | None
     columns: int | None
     stdin: bool
+    history: bool  # there is one for it to ask for
 
 
 class Host:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import signal as os_signals
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from aios_kernel.chat import Conversation
 from aios_kernel.eventlog import EventLog
 from aios_kernel.pipes import StdPipes
 from aios_kernel.process import Process
 from aios_kernel.protocol import EventKind, Mail, ProcState
 
 MAILBOX_LENGTH: Final = 1_000
+DRAIN_S: Final = 2.0  # for output still in the pipes after the exit; longer only a grandchild holds them open
 
 
 @dataclass(slots=True, eq=False)
@@ -28,8 +31,10 @@ class Life:
     over: asyncio.Event = field(default_factory=asyncio.Event)  # its end is durable
     pumps: list[asyncio.Task[None]] = field(default_factory=list)
     deadline: asyncio.Task[None] | None = None
+    work: asyncio.Task[Any] | None = None  # of a virtual process: what runs in place of an OS process
     syscalls: set[asyncio.Task[Any]] = field(default_factory=set)
     waiters: list[tuple[ProcState, asyncio.Future[None]]] = field(default_factory=list)
+    history: Conversation | None = None  # what it began with a copy of
     ending: bool = False  # its OS process is gone: nothing moves it but its end
     verdict: tuple[int, str] | None = None  # exit code and reason that we chose, whatever its OS process returns
 
@@ -54,3 +59,27 @@ class Life:
             self.process.activities[num] = activity
         if not self.ending and self.process.state not in (ProcState.NEW, ProcState.SUSPENDED):
             self.move(*self.process.live_state(), at)
+
+    async def settle(self) -> None:
+        """End what still runs for a process whose own end has come."""
+        if self.deadline is not None and self.deadline is not asyncio.current_task():
+            self.deadline.cancel()
+        for task in self.syscalls:
+            task.cancel()
+        if self.pipes is not None and self.pipes.stdin is not None:
+            self.pipes.stdin.close()
+        if self.pumps:
+            _, held = await asyncio.wait(self.pumps, timeout=DRAIN_S)
+            for pump in held:
+                pump.cancel()
+        elif self.pipes is not None:
+            self.pipes.close()
+        await asyncio.gather(*self.pumps, *self.syscalls, return_exceptions=True)
+        self.process.activities.clear()
+
+
+def verdict_of(status: int) -> tuple[int, str]:
+    """Exit code and reason of a wait status: the code, or -signal."""
+    if status < 0:
+        return 128 - status, f"killed by {os_signals.Signals(-status).name}"
+    return status, "done" if status == 0 else f"exit {status}"

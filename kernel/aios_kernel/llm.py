@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from aios_kernel.chat import ChatManager
+from aios_kernel.chat import ChatManager, Conversation, Grant
 from aios_kernel.clock import Clock
+from aios_kernel.context.image import Image
 from aios_kernel.core import Core, EngineConfig, ModelSpec
-from aios_kernel.errors import InvalidState, KernelError, ModelBroken, NoSuchModel
-from aios_kernel.protocol import ChatReply, ChatRequest, ModelInfo, Pid, QueueEntry, SchedInfo, SnapshotInfo
+from aios_kernel.errors import InvalidState, KernelError, ModelBroken, NoSuchModel, NoSuchSnapshot
+from aios_kernel.protocol import (
+    ChatReply,
+    ChatRequest,
+    ModelInfo,
+    Overflow,
+    Pid,
+    PolicyClass,
+    QueueEntry,
+    SchedInfo,
+    SnapshotInfo,
+)
 from aios_kernel.scheduler.engine import Engine
-from aios_kernel.scheduler.request import EngineStats, GenEvent, Usage
+from aios_kernel.scheduler.request import EngineStats, GenEvent, Phase, Usage
 
 log = logging.getLogger(__name__)
 
 CLOSE_S: Final = 10.0  # one step and the model's teardown
+LOOK_S: Final = 1.0  # between two looks at the queue, of up to 10 ms each
 ABANDON_S: Final = 0.1  # a model that still loads cannot be interrupted: its thread is left to itself
 
 
 class Llm:
     """Owns the engine. Event loop only."""
 
-    def __init__(self, config: EngineConfig, clock: Clock) -> None:
+    def __init__(self, config: EngineConfig, clock: Clock, overflow: Overflow = Overflow.DROP_OLDEST) -> None:
         self._config = config
         self._clock = clock
+        self._overflow = overflow
         self._on_events: Callable[[list[GenEvent]], None] | None = None
         self._engine: Engine | None = None
         self._chat: ChatManager | None = None
-        self._policy = (config.policy, config.quantum)  # as last set: a new engine goes on with it
+        self._policy = (config.policy, config.quantum)  # as last set: a new engine goes on with it,
+        self._suspended: set[Pid] = set()  # and with these
+        self._looked_at = 0.0  # when the queue was last foreseen
         self.num_active = 0  # generations under way
         self._error: KernelError = NoSuchModel("no model is loaded")
         self.model: ModelInfo | None = None
@@ -59,10 +76,12 @@ class Llm:
 
         self.model = model
         self._engine = engine = Engine(load, config, clock=self._clock, deliver=deliver)
-        self._chat = chat = ChatManager(engine, clock=self._clock)
+        self._chat = chat = ChatManager(engine, clock=self._clock, overflow=self._overflow)
         engine.start()
         if self._policy != (config.policy, config.quantum):
             engine.set_policy(*self._policy)
+        for pid in self._suspended:
+            engine.suspend(pid)
 
     def fail(self, error: KernelError) -> None:
         """There is no model to load: every generation fails with this."""
@@ -99,21 +118,41 @@ class Llm:
 
     async def close(self) -> None:
         """End the engine and its thread."""
-        engine, self._engine, self._chat = self._engine, None, None
-        if engine is not None:
+        engine, chat = self._engine, self._chat
+        self._engine = self._chat = None
+        if engine is not None and chat is not None:
+            await chat.close()  # its threads use the model
             await asyncio.to_thread(engine.close, CLOSE_S if engine.ready.done() else ABANDON_S)
 
     def _deliver(self, chat: ChatManager, events: list[GenEvent]) -> None:
         chat.deliver(events)  # an engine that is closed still answers its last chats
         if chat is self._chat and self._on_events is not None:
             self._on_events(events)
+        self._look(events)
+
+    def _look(self, events: list[GenEvent]) -> None:
+        """Foresee the queue when somebody joins it, whether or not anybody asks: so that how far forecasts can be
+        trusted is known when somebody does."""
+        now = self._clock.monotonic()
+        if now - self._looked_at >= LOOK_S and any(event.phase is Phase.READY for event in events):
+            self._looked_at = now
+            self.queue()
 
     # --- processes
 
     async def chat(
-        self, pid: Pid, request: ChatRequest, nice: int, on_delta: Callable[[str], None], program: Pid
+        self,
+        pid: Pid,
+        request: ChatRequest,
+        nice: int,
+        on_delta: Callable[[str], None],
+        program: Pid,
+        *,
+        policy_class: PolicyClass,
+        on_window: Callable[[str], None],
+        grant: Grant,
     ) -> ChatReply:
-        """One chat turn, in the program that the process `program` began.
+        """One chat turn, in the program that the process `program` began. For the rest see ChatManager.chat.
 
         Raises: NoSuchModel, ModelBroken, and what ChatManager.chat raises.
         """
@@ -121,12 +160,15 @@ class Llm:
         try:
             if self._chat is None:
                 raise self._error
-            return await self._chat.chat(pid, request, nice, on_delta, program)
+            return await self._chat.chat(
+                pid, request, nice, on_delta, program, policy_class=policy_class, on_window=on_window, grant=grant
+            )
         finally:
             self.num_active -= 1
 
     async def suspend(self, pid: Pid) -> SnapshotInfo | None:
         """Take the process's context off its slot; None when it has none."""
+        self._suspended.add(pid)
         if self._engine is None or self._broken:
             return None
         suspended = self._engine.suspend(pid)
@@ -135,6 +177,7 @@ class Llm:
         return await asyncio.shield(asyncio.wrap_future(suspended))  # begun, it is done: see Control
 
     async def resume(self, pid: Pid) -> None:
+        self._suspended.discard(pid)
         if self._engine is not None and not self._broken:
             resumed = self._engine.resume(pid)
             if self.spec is not None:
@@ -146,6 +189,7 @@ class Llm:
 
     async def release(self, pid: Pid) -> None:
         """The process has ended: drop its context. Returns when nothing of it is left in the engine."""
+        self._suspended.discard(pid)
         if self._chat is None:
             return
         released = self._chat.release(pid)
@@ -154,6 +198,41 @@ class Llm:
 
     def usage(self, pid: Pid) -> Usage:
         return self._engine.usage(pid) if self._engine is not None else Usage()
+
+    # --- contexts apart from their processes
+
+    async def capture(self, pid: Pid) -> tuple[Image, Conversation]:
+        """The process's context, and what was said in it, as they are now.
+
+        Raises: NoSuchSnapshot (it has said nothing to the model yet), NoSuchModel, ModelBroken, KernelStopping.
+        """
+        if self._engine is None or self._chat is None:
+            raise self._error
+        image = await asyncio.wrap_future(self._engine.capture(pid))
+        conversation = self._chat.conversation(pid, image.tokens)
+        if conversation is None:
+            raise NoSuchSnapshot(f"process {pid} has said nothing to the model yet", pid=pid)
+        return image, conversation
+
+    async def plant(self, pid: Pid, image: Image, conversation: Conversation) -> None:
+        """Make them those of a process that has said nothing yet. Raises InvalidState, BadRequest, PromptTooLong, and
+        NoSuchModel, ModelBroken, KernelStopping."""
+        if self._engine is None or self._chat is None:
+            raise self._error
+        self._chat.plant(pid, conversation)
+        await asyncio.wrap_future(self._engine.plant(pid, image))
+
+    def pieces(self, tokens: Sequence[int]) -> list[str]:
+        """The text of each token; a character that takes several is with its last.
+
+        Raises: InvalidState (the model still loads), NoSuchModel, ModelBroken.
+        """
+        engine = self._engine
+        if engine is None:
+            raise self._error
+        written = functools.cache(engine.written)  # a text uses few of its tokens once
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        return [decoder.decode(written(token)) for token in tokens]
 
     # --- facts
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aios_kernel.errors import NoSuchProcess
-from aios_kernel.protocol import Pid, ProcState, RunRequest
+from aios_kernel.protocol import Pid, PolicyClass, ProcState, RunRequest
 
 S = ProcState
 
@@ -61,6 +61,7 @@ class Process:
     tokens_live: int = 0  # produced so far by the one under way
     tokens_reserved: int = 0  # granted to generations under way
     nice: int = 0
+    window: str = ""  # what was done last to make a prompt fit the context window
     ended_at: float | None = None
     exit_code: int | None = None
     num_syscalls: int = 0
@@ -103,6 +104,10 @@ class Process:
     def program(self) -> Pid:
         """The oldest of its ancestors, else itself: with all its descendants it is one program."""
         return self.ancestors[0] if self.ancestors else self.pid
+
+    @property
+    def policy_class(self) -> PolicyClass:
+        return PolicyClass(self.request.policy_class or PolicyClass.NORMAL)
 
     def is_descendant_of(self, pid: Pid) -> bool:
         return pid in self.ancestors

@@ -38,6 +38,14 @@ class Signal(StrEnum):
 SIGNAL_NUMBERS = {Signal.INT: 2, Signal.KILL: 9, Signal.TERM: 15, Signal.CONT: 18, Signal.STOP: 19}
 
 
+class PolicyClass(StrEnum):
+    """What a process is to the scheduler, whichever policy is on."""
+
+    INTERACTIVE = "interactive"  # goes before the others
+    NORMAL = "normal"
+    IDLE = "idle"  # runs when nobody else wants the slot
+
+
 class Tier(StrEnum):
     """Where a context's KV state is now."""
 
@@ -65,6 +73,8 @@ class RunRequest:
     stdin: bool = False  # True: the client will feed POST /procs/{pid}/stdin and close it with ?eof=true
     cwd: str | None = None
     columns: int | None = None  # width of the client's terminal; None: not a terminal
+    snapshot: str | None = None  # begin with a copy of this saved context
+    fork: int | None = None  # begin with a copy of this living process's context
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,7 @@ class ProcInfo:
     exit_code: int | None
     exact: bool
     os_pid: int | None
+    window: str = ""  # what was done last to make a prompt fit the context window; "": nothing ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,7 @@ class EventKind(StrEnum):
     STDERR = "stderr"
     STATE = "state"  # text: the new state, then its reason
     SYSCALL = "syscall"  # text: name and outcome
+    WINDOW = "window"  # text: what was done to make a prompt fit the context window
     EXIT = "exit"  # text: the exit code; always the last event
 
 
@@ -169,6 +181,45 @@ class SnapshotInfo:
     tier: Tier
     created_at: float
     exact: bool
+    agent: str = ""
+    saved: bool = False  # kept under a name; else a living process's context that is off its slot
+    error: str = ""  # why the file cannot be used
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotDetail(SnapshotInfo):
+    """A saved context, or a living process's as it is now. `aios snap show --json`."""
+
+    task: str
+    model: str
+    messages: list[dict[str, Any]]  # the conversation; the last one the assistant's reply, if it had begun
+    unfinished: bool  # that reply was still being produced
+    options: dict[str, Any]  # of the llm.chat that asked for it
+    prompt_tokens: int
+    reply_tokens: int
+    kv_bytes: int
+    build: str
+    fits: bool | None  # this kernel can use its KV, else the tokens are fed again; None: it has no model
+    token_ids: list[int]
+    pieces: list[str]  # text of each token; a character that takes several tokens is with its last
+
+
+@dataclass(frozen=True, slots=True)
+class SaveRequest:
+    """Keep a living process's context. POST /snapshots. name: None makes one of the agent's name and the pid."""
+
+    pid: int
+    name: str | None = None
+    force: bool = False  # replace one that has the name
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Result of proc.history: what a restored or forked process goes on from."""
+
+    messages: list[dict[str, Any]]  # a reply that had begun is the last one
+    unfinished: bool  # the last reply is still to be produced, or to be finished
+    options: dict[str, Any]  # arguments of the llm.chat that does this, beside the messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +264,23 @@ class ModelRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRequest:
+    """Ask for a group's key. POST /keys."""
+
+    group: str = "user"
+    new: bool = False  # make another: the former one opens nothing any more
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """`aios kernel key --json`: what a foreign client needs. Its processes are of the key's group."""
+
+    key: str
+    group: str
+    url: str | None  # None: the kernel does not listen on TCP
+
+
+@dataclass(frozen=True, slots=True)
 class KernelStatus:
     """`aios kernel status --json`."""
 
@@ -233,7 +301,14 @@ class KernelStatus:
     procs: int  # alive
     tok_per_s: float
     kv_bytes: int
-    ram_bytes: int  # snapshots in memory
+    ram_bytes: int  # contexts off their slots, in memory
+    disk_bytes: int  # and in files
+    prefix_bytes: int  # beginnings of prompts kept for others, in memory
+    prefix_hit_rate: float  # of all prompt tokens so far: those that needed no feeding
+    steps: int
+    engine_s: float  # seconds that the scheduler's steps took so far
+    core_s: float  # of these: inside the model's calls
+    eta_error: float | None  # median of |told - actual| / actual (1 s at least) over the last waits; None: none yet
 
 
 # --- syscalls ----------------------------------------------------------------------------------------
@@ -269,12 +344,21 @@ class ToolSpec:
     parameters: dict[str, Any]
 
 
+class Overflow(StrEnum):
+    """What to do when a prompt, with room for its reply, is larger than the context window."""
+
+    DROP_OLDEST = "drop-oldest"  # leave the oldest turns out
+    SUMMARISE = "summarise"  # the same, with a summary in their place that the model writes
+    REFUSE = "refuse"  # run it as it is; without any room for a reply answer with PromptTooLong
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """Arguments of llm.chat.
 
     `messages` have the OpenAI form: {"role": system|user|assistant|tool, "content": str}, an assistant's may
     carry "tool_calls" [{"name", "arguments", "id"}], a tool's "name" and "tool_call_id".
+    With `continue_final_message` the last message is an assistant's that the reply goes on with.
     """
 
     messages: list[dict[str, Any]]
@@ -290,6 +374,8 @@ class ChatRequest:
     seed: int = 0
     stop: list[str] = field(default_factory=list)
     logits_hash: bool = False
+    continue_final_message: bool = False
+    overflow: str | None = None  # what to do when the prompt outgrows the window, see Overflow; None: as configured
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,3 +393,4 @@ class ChatReply:
     decode_ms: float
     exact: bool
     logits_hash: str | None = None
+    window: str | None = None  # what was done now to make the prompt fit the window

@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from typing import Any, Final
+import os
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
+from typing import Any, BinaryIO, Final
 
 import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import StreamingResponse
 
 from aios_kernel import protocol as p
 from aios_kernel.daemon import Kernel
 from aios_kernel.errors import (
     BadRequest,
-    Cancelled,
     InternalError,
     KernelError,
-    NotAuthenticated,
     NotPermitted,
     row_of,
     to_wire,
 )
-from aios_kernel.life import Life
-from aios_kernel.sse import EventStream, sse, until_gone
+from aios_kernel.process import Process
+from aios_kernel.serving import NOT_JSON, bearer, on_gone, read_body, streamed, while_connected
+from aios_kernel.snapshots import BLOCK_BYTES
+from aios_kernel.sse import EventStream, sse
 from aios_kernel.supervisor import Supervisor
 from aios_kernel.syscall import parse_args
 
 log = logging.getLogger(__name__)
 
 JSON: Final = "application/json"
-MAX_BODY_BYTES: Final = 16 << 20  # of a syscall: some times the text of the largest context window
-FRAMES_PER_S: Final = 30  # of streamed text, over all streams: each costs the model a fraction of a millisecond twice
-FRAME_MAX_S: Final = 0.25  # however many stream
+
+_PID: Final = re.compile(r"([0-9]{1,18})(-[0-9]+)?")  # the second part numbers the times it left its slot
 
 _SYSCALL_BODY: Final = {
     "requestBody": {"required": True, "content": {JSON: {"schema": TypeAdapter(p.SyscallRequest).json_schema()}}}
@@ -48,6 +52,7 @@ def create_app(kernel: Kernel) -> FastAPI:
     for kind, handler in _ERROR_HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.include_router(_person_routes(kernel))
+    app.include_router(_snapshot_routes(kernel))
     app.include_router(_process_routes(kernel))
     app.include_router(_stream_routes(kernel))
     app.include_router(_syscall_routes(kernel))
@@ -79,6 +84,11 @@ def _person_routes(kernel: Kernel) -> APIRouter:
         kernel.request_stop()
         return _json(None)
 
+    @routes.post("/keys", response_model=p.KeyInfo)
+    async def key(body: p.KeyRequest) -> Response:
+        """Tell a group's key for foreign clients, made when there is none."""
+        return _json(p.KeyInfo(kernel.keys.of(body.group, new=body.new), body.group, kernel.url))
+
     @routes.get("/models", response_model=list[p.ModelInfo])
     async def models() -> Response:
         """List the model files on this machine; the current one is marked."""
@@ -104,17 +114,73 @@ def _person_routes(kernel: Kernel) -> APIRouter:
         """List the generations that run, wait or are suspended, and whom each waits for."""
         return _json(kernel.llm.queue())
 
-    @routes.get("/snapshots", response_model=list[p.SnapshotInfo])
-    async def snapshots() -> Response:
-        """List the contexts that are off their slots, with their sizes."""
-        return _json(kernel.llm.snapshots())
-
     @routes.get("/agents", response_model=list[p.AgentInfo])
     async def agents() -> Response:
         """List the installed agents, bundled and the user's own."""
         return _json(await kernel.host.agents())
 
     return routes
+
+
+def _snapshot_routes(kernel: Kernel) -> APIRouter:
+    routes = APIRouter(prefix="/snapshots", dependencies=[Depends(_person_only)])
+    supervisor, snapshots = kernel.supervisor, kernel.snapshots
+
+    def living(id: str) -> Process | None:
+        """The process whose context an id is of: a pid, or what the list calls it; None for a saved one's name."""
+        match = _PID.fullmatch(id)
+        return supervisor.living(int(match.group(1))).process if match else None
+
+    @routes.get("", response_model=list[p.SnapshotInfo])
+    async def ls() -> Response:
+        """List the saved contexts, and those of living processes that are off their slots."""
+        return _json([*await snapshots.infos(), *supervisor.census.swapped()])
+
+    @routes.post("", response_model=p.SnapshotInfo)
+    async def save(body: p.SaveRequest) -> Response:
+        """Keep a living process's context as it is now; what it generates goes on."""
+        return _json(await snapshots.save(supervisor.living(body.pid).process, body.name, force=body.force))
+
+    @routes.get("/{id}", response_model=p.SnapshotDetail)
+    async def show(id: str) -> Response:
+        """Tell all of a saved context, or of a living process's as it is now, by its pid."""
+        return _json(await snapshots.detail(id, living(id)))
+
+    @routes.delete("/{id}")
+    async def rm(id: str) -> Response:
+        """Remove a saved context."""
+        await snapshots.remove(id)
+        return _json(None)
+
+    @routes.get("/{id}/file", response_class=Response)
+    async def export(id: str) -> Response:
+        """Send one as a file that another kernel with the same model can go on from."""
+        process = living(id)
+        return _file(snapshots.open(id) if process is None else await snapshots.open_living(process))
+
+    @routes.post("/file", response_model=p.SnapshotInfo)
+    async def receive(request: Request, name: str | None = None, force: bool = False) -> Response:
+        """Keep the file that the body is, once all of it has been checked."""
+        try:
+            return _json(await snapshots.receive(request.stream(), name, force=force))
+        except KernelError as error:
+            reply = _json({"error": to_wire(error)}, row_of(error).http)
+            reply.headers["Connection"] = "close"  # so that a client which still sends need not go on
+            return reply
+
+    return routes
+
+
+def _file(file: BinaryIO) -> Response:
+    """An open file as a reply, read off the event loop."""
+
+    async def blocks() -> AsyncGenerator[bytes, None]:
+        with file:
+            while block := await asyncio.to_thread(file.read, BLOCK_BYTES):
+                yield block
+
+    size = os.fstat(file.fileno()).st_size
+    return StreamingResponse(blocks(), headers={"Content-Length": str(size)}, media_type="application/octet-stream")
 
 
 def _process_routes(kernel: Kernel) -> APIRouter:
@@ -153,7 +219,7 @@ def _process_routes(kernel: Kernel) -> APIRouter:
         """Answer when the process is in `state` or has ended, or with ETIME after `timeout_s`."""
         if timeout_s is not None and not timeout_s >= 0:  # NaN is neither
             raise BadRequest(f"timeout_s = {timeout_s:g}: must be 0 or more", key="timeout_s")
-        return _json(await _while_connected(request, supervisor.wait(pid, state, timeout_s)))
+        return _json(await while_connected(request, supervisor.wait(pid, state, timeout_s)))
 
     @routes.post("/{pid}/mail")
     async def mail(pid: int, body: p.Mail) -> Response:
@@ -211,87 +277,32 @@ def _syscall_routes(kernel: Kernel) -> APIRouter:
     @routes.post("/syscall", openapi_extra=_SYSCALL_BODY)
     async def syscall(request: Request) -> Response:
         """Make a syscall in the name of the process whose token is the bearer."""
-        life = kernel.supervisor.by_token(_bearer(request))
+        life = kernel.supervisor.by_token(bearer(request))
         try:
-            raw = msgspec.json.decode(await _body(request), type=dict[str, Any])
-        except (msgspec.MsgspecError, RecursionError) as error:
+            raw = msgspec.json.decode(await read_body(request), type=dict[str, Any])
+        except NOT_JSON as error:
             raise BadRequest(f"the body is not a JSON object: {error}") from error
         call: p.SyscallRequest = parse_args("syscall", raw, p.SyscallRequest)
         if call.stream:
-            return EventStream(_stream_syscall(kernel, life, call))
-        result = await _while_connected(request, kernel.dispatcher.dispatch(life, call, lambda _text: None))
+            work = partial(kernel.dispatcher.dispatch, life, call)
+            return EventStream(streamed(work, _SyscallFrames(), lambda: kernel.llm.num_active))
+        result = await while_connected(request, kernel.dispatcher.dispatch(life, call, lambda _text: None))
         return _json({"result": result})
 
     return routes
 
 
-async def _stream_syscall(kernel: Kernel, life: Life, call: p.SyscallRequest) -> AsyncGenerator[bytes, None]:
-    """Deltas as they come, those that come close together in one frame; then the result or the error."""
-    texts: list[str] = []
-    news = asyncio.Event()
+class _SyscallFrames:
+    """A streamed syscall as `delta` events, then one `result` or `error`."""
 
-    def on_delta(text: str) -> None:
-        texts.append(text)
-        news.set()
+    def text(self, text: str) -> bytes:
+        return sse("delta", {"text": text})
 
-    task = asyncio.create_task(kernel.dispatcher.dispatch(life, call, on_delta))
-    task.add_done_callback(lambda _: news.set())
-    try:
-        while not task.done() or texts:
-            await news.wait()
-            news.clear()
-            if texts:
-                joined = "".join(texts)
-                texts.clear()
-                yield sse("delta", {"text": joined})
-                await asyncio.wait({task}, timeout=min(FRAME_MAX_S, kernel.llm.num_active / FRAMES_PER_S))
-        yield sse("result", {"result": await _outcome(task)})
-    except KernelError as error:
-        yield sse("error", {"error": to_wire(error)})
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    def result(self, result: msgspec.Raw) -> bytes:
+        return sse("result", {"result": result})
 
-
-async def _while_connected(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
-    """Result of `work`, which is cancelled when the client goes away first. Raises what it raises, or Cancelled."""
-    task = asyncio.create_task(work)
-    leaving = asyncio.create_task(until_gone(request.receive))
-    try:
-        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-        return await _outcome(task)
-    finally:
-        task.cancel()
-        leaving.cancel()
-        await asyncio.gather(task, leaving, return_exceptions=True)
-
-
-async def _outcome(task: asyncio.Task[Any]) -> Any:
-    """A task's result, where its own cancellation is an error like others and not ours."""
-    await asyncio.wait({task})
-    if task.cancelled():
-        raise Cancelled("cancelled: the process or its caller has ended")
-    return task.result()
-
-
-async def _body(request: Request) -> bytes:
-    """An agent's request body. Raises BadRequest for one that is longer than any honest one."""
-    body = bytearray()
-    async for data in request.stream():
-        if len(body) <= MAX_BODY_BYTES:  # the rest is read all the same: who still sends would not hear the error
-            body += data
-    if len(body) > MAX_BODY_BYTES:
-        raise BadRequest(f"the body is longer than {MAX_BODY_BYTES} bytes", limit=MAX_BODY_BYTES)
-    return bytes(body)
-
-
-def _bearer(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise NotAuthenticated("a syscall carries its process's token: Authorization: Bearer …")
-    return token
+    def error(self, error: KernelError) -> bytes:
+        return sse("error", {"error": to_wire(error)})
 
 
 def _kinds(names: str | None) -> frozenset[p.EventKind]:
@@ -328,6 +339,7 @@ async def _on_bug(request: Request, error: Exception) -> Response:
 
 _ERROR_HANDLERS: Final[dict[type[Exception], Any]] = {
     KernelError: _on_kernel_error,
+    ClientDisconnect: on_gone,
     RequestValidationError: _on_invalid,
     HTTPException: _on_http,
     Exception: _on_bug,

@@ -22,17 +22,22 @@ def sse(name: str, data: Any) -> bytes:
 
 
 class EventStream(Response):
-    """Sends what `events` yields, as it comes; when the client goes away the generator is cancelled and closed."""
+    """Sends what `events` yields, as it comes; when the client goes away the generator is cancelled and closed.
+
+    Args:
+        patience_s: the reply's head waits so long for the first event. What `events` raises before that is answered
+            as an error of any route; afterwards it can only break the connection off.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None], *, patience_s: float = 0.0) -> None:
         super().__init__(headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]  # open-ended
         self._events = events
+        self._patience_s = patience_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sending = asyncio.create_task(self._send_all(send))
         leaving = asyncio.create_task(until_gone(receive))
         try:
@@ -46,10 +51,14 @@ class EventStream(Response):
             raise results[0]
 
     async def _send_all(self, send: Send) -> None:
-        pending: asyncio.Task[bytes] | None = None
+        pending = asyncio.ensure_future(anext(self._events))
         try:
+            await asyncio.wait({pending}, timeout=self._patience_s)
+            failure = pending.exception() if pending.done() else None
+            if failure is not None and not isinstance(failure, StopAsyncIteration):
+                raise failure
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             while True:
-                pending = pending or asyncio.ensure_future(anext(self._events))
                 done, _ = await asyncio.wait({pending}, timeout=KEEP_ALIVE_S)
                 if not done:
                     await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
@@ -58,12 +67,11 @@ class EventStream(Response):
                     body = pending.result()
                 except StopAsyncIteration:
                     break
-                pending = None
                 await send({"type": "http.response.body", "body": body, "more_body": True})
+                pending = asyncio.ensure_future(anext(self._events))
         finally:
-            if pending is not None and not pending.done():
-                pending.cancel()
-                await asyncio.gather(pending, return_exceptions=True)
+            pending.cancel()
+            await asyncio.gather(pending, return_exceptions=True)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

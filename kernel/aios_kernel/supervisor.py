@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
+import contextlib
 import logging
 import secrets
-import signal as os_signals
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final, TypeVar
 
 from aios_kernel import eventlog
+from aios_kernel.admission import check_agent, check_nice, check_request
 from aios_kernel.census import Census
 from aios_kernel.clock import Clock
 from aios_kernel.control import Control, send
 from aios_kernel.errors import (
-    BadRequest,
+    Cancelled,
     DeadlineHit,
     HostFailed,
     InternalError,
@@ -23,7 +23,6 @@ from aios_kernel.errors import (
     KernelError,
     KernelStopping,
     LimitHit,
-    NoSuchAgent,
     NoSuchProcess,
     NotAuthenticated,
     row_of,
@@ -31,12 +30,14 @@ from aios_kernel.errors import (
 from aios_kernel.eventlog import EventLog
 from aios_kernel.hosting import Host, SpawnOrder
 from aios_kernel.journal import Journal
-from aios_kernel.life import Life
+from aios_kernel.life import DRAIN_S, Life, verdict_of
 from aios_kernel.llm import Llm
 from aios_kernel.pipes import OutputPipe, StdPipes
 from aios_kernel.process import Process, ProcessTable
 from aios_kernel.protocol import Event, EventKind, Mail, Pid, ProcInfo, ProcState, RunRequest, Signal
+from aios_kernel.saved import Saved
 from aios_kernel.scheduler.request import GenEvent, Phase
+from aios_kernel.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,6 @@ S = ProcState
 T = TypeVar("T")
 
 MAX_PROCS: Final = 4_096  # alive at once: a fork bomb ends here, with file descriptors to spare
-DRAIN_S: Final = 2.0  # for output still in the pipes after the exit; longer only a grandchild holds them open
 
 _PHASES: Final = {
     Phase.READY: (S.READY, "queued"),
@@ -56,8 +56,11 @@ _PHASES: Final = {
 class Supervisor:
     """All processes of this kernel. Event loop only."""
 
-    def __init__(self, host: Host, llm: Llm, journal: Journal, clock: Clock, socket_path: str) -> None:
+    def __init__(
+        self, host: Host, llm: Llm, snapshots: Snapshots, journal: Journal, clock: Clock, socket_path: str
+    ) -> None:
         self.table = ProcessTable(journal.last_pid)
+        self.snapshots = snapshots
         self.census = Census(self.table, llm, journal, clock)
         self._control = Control(llm, clock)
         self._host = host
@@ -79,26 +82,24 @@ class Supervisor:
 
         Raises:
             BadRequest, NoSuchAgent, LimitHit, InvalidState, HostFailed, KernelStopping
+            NoSuchProcess, NoSuchSnapshot, SnapshotBroken: it is to begin with a context that is not there.
         """
-        self._check(request)
+        check_request(request, self._llm.model.ref if self._llm.model else "")
         self._check_room()
-        await self._check_agent(request.agent)
+        check_agent(request.agent, [agent.name for agent in await self._host.agents()])
+        origin = await self._origin(request)
         # Once begun it is carried through: a caller that goes away must not leave half a process.
-        return await asyncio.shield(self._task(self._spawn(request, parent)))
+        return await asyncio.shield(self._task(self._spawn(request, parent, origin)))
 
-    def _check(self, request: RunRequest) -> None:
-        check_nice(request.nice)
-        if request.max_tokens is not None and request.max_tokens < 1:
-            raise BadRequest(f"max_tokens = {request.max_tokens}: must be at least 1", key="max_tokens")
-        if request.deadline_s is not None and not request.deadline_s > 0:
-            raise BadRequest(f"deadline_s = {request.deadline_s:g}: must be more than 0", key="deadline_s")
-        if request.policy_class is not None:
-            raise BadRequest(f"policy class {request.policy_class!r}: this kernel has none", key="policy_class")
-        current = self._llm.model.ref if self._llm.model else ""
-        if request.model not in (None, current):
-            raise InvalidState(
-                f"the kernel runs {current or 'no model'}: `aios model use {request.model}` first", model=current
-            )
+    async def capture(self, pid: int) -> Saved:
+        """A living process's context as it is now. Raises NoSuchProcess, NoSuchSnapshot."""
+        return await self.snapshots.capture(self.living(pid).process)
+
+    async def _origin(self, request: RunRequest) -> Saved | None:
+        """The context that the new process is to begin with."""
+        if request.fork is not None:
+            return await self.capture(request.fork)
+        return await self.snapshots.load_usable(request.snapshot) if request.snapshot is not None else None
 
     def _check_room(self) -> None:
         if self._stopping:
@@ -106,22 +107,15 @@ class Supervisor:
         if len(self.table) >= MAX_PROCS:
             raise LimitHit(f"{MAX_PROCS} processes are alive, which is the most there may be", limit=MAX_PROCS)
 
-    async def _check_agent(self, name: str) -> None:
-        names = [agent.name for agent in await self._host.agents()]
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; see `aios agents ls`"
-            raise NoSuchAgent(f"no agent {name!r}{hint}", agent=name, near=near)
-
-    async def _spawn(self, request: RunRequest, parent: Process | None) -> Pid:
+    async def _spawn(self, request: RunRequest, parent: Process | None, origin: Saved | None) -> Pid:
         self._check_room()  # again, now that nothing comes between this and the table
-        now = self._clock.now()
-        model = self._llm.model.ref if self._llm.model else ""
-        process = self.table.add(request, parent=parent, model=model, at=now)
-        life = Life(process, EventLog(process.pid, self._journal, self._clock), secrets.token_urlsafe(24))
-        self._lives[process.pid] = life
+        life = self._begin(request, parent)
+        process = life.process
         try:
             await self._journal.append(self.census.start_row(process))
+            if origin is not None:
+                life.history = origin.conversation
+                await self._llm.plant(process.pid, origin.image, origin.conversation)
             await self._start_os_process(life)
         except Exception as error:  # whatever it is, a process that was begun has an end
             failure = _failure(error)
@@ -132,6 +126,48 @@ class Supervisor:
             self.collect(process.pid)  # the parent learns of it by the error
             raise failure from error
         return process.pid
+
+    def _begin(self, request: RunRequest, parent: Process | None) -> Life:
+        """Enter a process into the table."""
+        model = self._llm.model.ref if self._llm.model else ""
+        process = self.table.add(request, parent=parent, model=model, at=self._clock.now())
+        life = Life(process, EventLog(process.pid, self._journal, self._clock), secrets.token_urlsafe(24))
+        self._lives[process.pid] = life
+        return life
+
+    @contextlib.asynccontextmanager
+    async def virtual(self, request: RunRequest) -> AsyncIterator[Life]:
+        """A process without an OS process: what the current task does within the block is its program.
+
+        Its exit code is 0, 1 when the block raises or the task is cancelled, 128 + N after signal N. The end is
+        recorded after the block is left; nobody waits for that.
+
+        Raises:
+            LimitHit, KernelStopping: there is no process.
+            Cancelled: a signal has ended it; KernelStopping: so has the kernel's own end.
+        """
+        self._check_room()
+        life = self._begin(request, None)
+        life.work = asyncio.current_task()
+        self._journal.append(self.census.start_row(life.process), urgent=False)  # durable before any later row of its
+        life.move(*life.process.live_state(), self._clock.now())
+        life.spawned.set()
+        try:
+            yield life
+        except asyncio.CancelledError as error:
+            if life.verdict is None:
+                life.verdict = (1, "its client went away")
+                raise
+            if self._stopping:
+                raise KernelStopping("the kernel is stopping") from error
+            raise Cancelled(f"process {life.process.pid} was {life.verdict[1]}", pid=life.process.pid) from error
+        except Exception as error:
+            life.verdict = life.verdict or (1, str(error))
+            raise
+        else:
+            life.verdict = life.verdict or (0, "done")
+        finally:
+            self._task(self._end(life, 0))
 
     async def _start_os_process(self, life: Life) -> None:
         process, request = life.process, life.process.request
@@ -144,6 +180,7 @@ class Supervisor:
             cwd=request.cwd,
             columns=request.columns,
             stdin=request.stdin,
+            history=life.history is not None,
         )
         self._by_token[life.token] = life  # its first syscall may come before the host's answer
         life.pipes = pipes = StdPipes(stdin=request.stdin)
@@ -188,8 +225,9 @@ class Supervisor:
             return
         life.ending = True
         process = life.process
-        await self._settle(life)
-        life.verdict = life.verdict or _verdict(status)
+        self._by_token.pop(life.token, None)
+        await life.settle()
+        life.verdict = life.verdict or verdict_of(status)
         code, reason = life.verdict
         usage = self._llm.usage(process.pid)
         (failure,) = await asyncio.gather(self._llm.release(process.pid), return_exceptions=True)
@@ -209,24 +247,6 @@ class Supervisor:
             self._bury(self._lives[zombie.pid], zombie.reason)
         life.over.set()
 
-    async def _settle(self, life: Life) -> None:
-        """End what still runs for a process whose OS process is gone."""
-        if life.deadline is not None and life.deadline is not asyncio.current_task():
-            life.deadline.cancel()
-        self._by_token.pop(life.token, None)
-        for task in life.syscalls:
-            task.cancel()
-        if life.pipes is not None and life.pipes.stdin is not None:
-            life.pipes.stdin.close()
-        if life.pumps:
-            _, held = await asyncio.wait(life.pumps, timeout=DRAIN_S)
-            for pump in held:
-                pump.cancel()
-        elif life.pipes is not None:
-            life.pipes.close()
-        await asyncio.gather(*life.pumps, *life.syscalls, return_exceptions=True)
-        life.process.activities.clear()
-
     def _bury(self, life: Life, reason: str) -> None:
         life.move(S.EXITED, reason, self._clock.now())
         self.table.forget(life.process)
@@ -240,7 +260,7 @@ class Supervisor:
         Raises:
             NoSuchProcess: there is none, or it has ended.
         """
-        await self._control.deliver(self._living(pid), signal)
+        await self._control.deliver(self.living(pid), signal)
         return await self.census.info(pid)
 
     async def close(self, grace_s: float) -> None:
@@ -268,7 +288,7 @@ class Supervisor:
     async def set_nice(self, pid: int, nice: int) -> ProcInfo:
         """Raises NoSuchProcess, BadRequest."""
         check_nice(nice)
-        process = self._living(pid).process
+        process = self.living(pid).process
         process.nice = nice
         self._llm.renice(process.pid, nice)
         return await self.census.info(pid)
@@ -305,7 +325,7 @@ class Supervisor:
 
     async def feed(self, pid: int, data: bytes) -> None:
         """Write to the agent's standard input, waiting while its pipe is full. Raises NoSuchProcess, InvalidState."""
-        life = self._living(pid)
+        life = self.living(pid)
         await life.spawned.wait()
         if life.pipes is None or life.pipes.stdin is None:
             raise InvalidState(f"process {pid} was started without standard input", pid=pid)
@@ -320,7 +340,7 @@ class Supervisor:
     def mail(self, pid: int, mail: Mail) -> None:
         """Put a message into the mailbox. Raises NoSuchProcess, LimitHit."""
         try:
-            self._living(pid).mailbox.put_nowait(mail)
+            self.living(pid).mailbox.put_nowait(mail)
         except asyncio.QueueFull as error:
             raise LimitHit(f"the mailbox of process {pid} is full", pid=pid) from error
 
@@ -336,7 +356,8 @@ class Supervisor:
             if life.process.generating and event.phase in _PHASES:
                 life.act(life.process.generating[0], _PHASES[event.phase], self._clock.now())
 
-    def _living(self, pid: int) -> Life:
+    def living(self, pid: int) -> Life:
+        """Raises NoSuchProcess, also for one that has ended."""
         life = self._lives.get(Pid(pid))
         if life is None or life.process.ended or life.ending:
             ended = 0 < pid <= self.table.last_pid
@@ -358,16 +379,3 @@ def _failure(error: Exception) -> KernelError:
         return HostFailed(f"no pipes for the agent: {error}")
     log.error("an agent could not be started", exc_info=error)
     return InternalError(f"{type(error).__name__}: {error}")
-
-
-def check_nice(nice: int) -> None:
-    """Raises BadRequest."""
-    if not -20 <= nice <= 19:
-        raise BadRequest(f"nice = {nice}: must be -20 to 19", key="nice")
-
-
-def _verdict(status: int) -> tuple[int, str]:
-    """Exit code and reason of a wait status: the code, or -signal."""
-    if status < 0:
-        return 128 - status, f"killed by {os_signals.Signals(-status).name}"
-    return status, "done" if status == 0 else f"exit {status}"

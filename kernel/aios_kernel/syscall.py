@@ -8,16 +8,19 @@ of its own, so a slow one holds up nobody.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import difflib
+import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
 from aios_kernel import eventlog
+from aios_kernel.admission import inherited_class
 from aios_kernel.clock import Clock
 from aios_kernel.errors import (
     BadRequest,
@@ -40,6 +43,7 @@ from aios_kernel.protocol import (
     ChatReply,
     ChatRequest,
     EventKind,
+    History,
     Mail,
     ProcInfo,
     ProcState,
@@ -49,6 +53,7 @@ from aios_kernel.protocol import (
     SyscallRequest,
     ToolSpec,
 )
+from aios_kernel.saved import history
 from aios_kernel.supervisor import Supervisor
 from aios_kernel.tools import ToolRegistry
 
@@ -84,6 +89,13 @@ class SendArgs:
 @dataclass(frozen=True, slots=True)
 class RecvArgs:
     timeout_s: float | None = None  # None: as long as it takes
+
+
+@dataclass(frozen=True, slots=True)
+class ForkArgs(RunRequest):
+    """Those of proc.spawn; "" is the caller's own agent."""
+
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +145,8 @@ class Dispatcher:
             "tool.call": Syscall(ToolArgs, self._tool_call, waiting),
             "tool.list": Syscall(NoArgs, self._tool_list, effects=False),
             "proc.spawn": Syscall(RunRequest, self._spawn, waiting),
+            "proc.fork": Syscall(ForkArgs, self._fork, waiting),
+            "proc.history": Syscall(NoArgs, self._history, effects=False),
             "proc.wait": Syscall(PidArgs, self._wait, waiting),
             "proc.send": Syscall(SendArgs, self._send),
             "proc.recv": Syscall(RecvArgs, self._recv, waiting),
@@ -230,12 +244,22 @@ class Dispatcher:
 
     async def _chat(self, life: Life, request: ChatRequest, on_delta: OnDelta) -> ChatReply:
         process = life.process
-        granted = _reserve(process, request.max_tokens)
-        try:
-            request = dataclasses.replace(request, max_tokens=granted)
-            return await self._llm.chat(process.pid, request, process.nice, on_delta, process.program)
-        finally:
-            process.tokens_reserved -= granted
+
+        def on_window(text: str) -> None:
+            process.window = text
+            life.log.append_nowait(EventKind.WINDOW, text.encode())
+
+        with _granted(process, request.max_tokens) as max_tokens:
+            return await self._llm.chat(
+                process.pid,
+                dataclasses.replace(request, max_tokens=max_tokens),
+                process.nice,
+                on_delta,
+                process.program,
+                policy_class=process.policy_class,
+                on_window=on_window,
+                grant=functools.partial(_granted, process),
+            )
 
     async def _tool_call(self, _: Life, args: ToolArgs, __: OnDelta) -> Any:
         return await self._tools.call(args.name, args.arguments)
@@ -244,14 +268,31 @@ class Dispatcher:
         return self._tools.specs()
 
     async def _spawn(self, life: Life, request: RunRequest, _: OnDelta) -> Started:
-        """A child gets no more than its parent has: its group, and no better nice value."""
+        """A child gets no more than its parent has: its group, and no better nice value or policy class."""
+        if request.fork is not None or request.snapshot is not None:
+            raise NotPermitted("proc.spawn: fork, snapshot: contexts are a person's; proc.fork copies the caller's")
+        return await self._start_child(life, request)
+
+    async def _fork(self, life: Life, args: ForkArgs, _: OnDelta) -> Started:
+        """A child that begins with a copy of the caller's context and conversation."""
+        if args.fork is not None or args.snapshot is not None:
+            raise NotPermitted("proc.fork: fork, snapshot: it is the caller's own context that is copied")
+        mine = life.process
+        request = dataclasses.replace(args, agent=args.agent or mine.request.agent, fork=mine.pid)
+        return await self._start_child(life, request)
+
+    async def _history(self, life: Life, _: NoArgs, __: OnDelta) -> History | None:
+        return history(life.history) if life.history is not None else None
+
+    async def _start_child(self, life: Life, request: RunRequest) -> Started:
         if request.stdin:
-            raise BadRequest("proc.spawn: stdin: a child has no standard input; send it messages", key="stdin")
+            raise BadRequest("stdin: a child has no standard input; send it messages", key="stdin")
         mine = life.process
         request = dataclasses.replace(
             request,
             group=mine.request.group,
             nice=max(request.nice, mine.nice),
+            policy_class=inherited_class(request.policy_class, mine.policy_class),
             cwd=request.cwd or mine.request.cwd,
             columns=None,
         )
@@ -313,7 +354,8 @@ def parse_args(name: str, raw: dict[str, Any], kind: type) -> Any:
         raise BadRequest(f"{name}: {path + ': ' if path else ''}{what}", key=path) from error
 
 
-def _reserve(process: Process, wanted: int) -> int:
+@contextlib.contextmanager
+def _granted(process: Process, wanted: int) -> Iterator[int]:
     """Tokens that a generation may produce under the process's quota. Raises LimitHit when nothing is left."""
     quota = process.request.max_tokens
     if quota is not None:
@@ -322,4 +364,7 @@ def _reserve(process: Process, wanted: int) -> int:
             raise LimitHit(f"process {process.pid} has used up its {quota} tokens", limit=quota)
         wanted = min(wanted, left)
     process.tokens_reserved += wanted
-    return wanted
+    try:
+        yield wanted
+    finally:
+        process.tokens_reserved -= wanted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Self
 
 import numpy as np
 
@@ -57,11 +56,11 @@ def babble(history: tuple[int, ...]) -> int:
 class ScriptedSampler:
     """Takes the most likely token."""
 
-    def sample(self, row: Logits) -> int:
+    def sample(self, row: Logits, position: int) -> int:  # noqa: ARG002 - it throws no dice
         return int(np.argmax(row))
 
-    def clone(self) -> Self:
-        return type(self)()
+    def accept(self, token: int) -> None:
+        """Has no state."""
 
     def close(self) -> None:
         """Holds nothing."""
@@ -73,8 +72,15 @@ class ScriptedCore:
     It keeps the rules of a real one: positions must follow each other, sequences are apart, states restore.
     """
 
-    def __init__(self, script: Script = babble, config: EngineConfig | None = None) -> None:
+    def __init__(
+        self,
+        script: Script = babble,
+        config: EngineConfig | None = None,
+        on_call: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """on_call: hears the numbers of sequences and tokens of each prefill and decode; may move a FakeClock on."""
         config = config or EngineConfig()
+        self._on_call = on_call
         self._script = script
         self._seqs: list[list[int]] = [[] for _ in range(config.slots)]
         self.calls: list[tuple[int, ...]] = []  # the sequences of each call
@@ -89,6 +95,8 @@ class ScriptedCore:
             num_slots=config.slots,
             exact=True,
             exact_reason="scripted",
+            max_batch=config.slots,
+            fixed_threads=False,
             model_hash="scripted",
             build_key="scripted",
             kv_bytes_per_token=4,
@@ -103,6 +111,9 @@ class ScriptedCore:
 
     def piece(self, token: int) -> bytes:
         return bytes([token]) if token < END else b""
+
+    def written(self, token: int) -> bytes:
+        return self.piece(token) or b"<end>"
 
     def is_eog(self, token: int) -> bool:
         return token == END
@@ -121,6 +132,8 @@ class ScriptedCore:
 
     def _feed(self, seqs: Sequence[int], pieces: Sequence[Sequence[int]], starts: Sequence[int]) -> Logits:
         self.calls.append(tuple(seqs))
+        if self._on_call is not None:
+            self._on_call(len(seqs), sum(map(len, pieces)))
         failure, self.fail_next = self.fail_next, None
         if failure is not None:
             raise failure

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from aios_kernel.client.address import Address
 from aios_kernel.config import Config, line_of, load
 from aios_kernel.core import EngineConfig
 from aios_kernel.errors import BadConfig
+from aios_kernel.protocol import Overflow
 
 POLICIES = ("fifo", "rr")
 
@@ -33,10 +35,14 @@ gpu_layers = 0
 policy = "fifo"
 quantum = 8
 [context]
+overflow = "summarise"
 ram_bytes = 1000
+[kernel]
+listen = "127.0.0.1:8377"
 """
     engine = EngineConfig(slots=4, window=2048, threads=1, gpu_layers=0, policy="fifo", quantum=8, ram_bytes=1000)
-    assert Config("qwen", engine) == read(tmp_path, text)
+    listen = Address("127.0.0.1", 8377)
+    assert Config(model="qwen", listen=listen, overflow=Overflow.SUMMARISE, engine=engine) == read(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +59,10 @@ ram_bytes = 1000
         ("[model]\nslots = 0\n", 2, "slots = 0: must be 1 to 256"),
         ('[sched]\npolicy = "lottery"\n', 2, "policy = 'lottery': must be one of fifo, rr"),
         ("model = 3\n", 1, "model is a section: write [model]"),
+        ('[context]\noverflow = "forget"\n', 2, "overflow = 'forget': must be one of drop-oldest, summarise, refuse"),
         ("[context]\n[sched]\nquantum = -1\n", 3, "quantum = -1: must be 1 to"),
+        ("[kernel]\nlisten = 8377\n", 2, "listen = 8377: must be a text in quotes"),
+        ('[kernel]\nlisten = "8377"\n', 2, "listen = '8377': must be HOST:PORT, for instance 127.0.0.1:8377"),
         ("sched.quantum = 0\n", 1, "quantum = 0"),
         ("sched = { quantum = 0 }\n", 1, "quantum = 0"),
     ],

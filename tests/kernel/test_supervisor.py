@@ -22,6 +22,7 @@ from aios_kernel.life import Life
 from aios_kernel.llm import Llm
 from aios_kernel.process import ProcessTable
 from aios_kernel.protocol import AgentInfo, RunRequest, SyscallRequest
+from aios_kernel.snapshots import Snapshots
 from aios_kernel.supervisor import Supervisor
 from aios_kernel.syscall import Dispatcher
 from aios_kernel.tools import ToolRegistry
@@ -50,10 +51,15 @@ def opened(folder: Path) -> Journal:
     return Journal.open(folder / "j", kernel_pid=1, version="test", clock=CLOCK)
 
 
+def supervisor(folder: Path, journal: Journal) -> Supervisor:
+    llm = Llm(EngineConfig(), CLOCK)
+    return Supervisor(BrokenHost(), llm, Snapshots(folder / "snapshots", llm, CLOCK), journal, CLOCK, "")
+
+
 async def test_a_start_that_fails_in_an_unknown_way_is_an_end_like_others(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     try:
-        boss = Supervisor(BrokenHost(), Llm(EngineConfig(), CLOCK), journal, CLOCK, "")
+        boss = supervisor(tmp_path, journal)
         async with asyncio.timeout(20):
             with pytest.raises(InternalError, match="ValueError: embedded null byte"):
                 await boss.run(RunRequest("probe"))
@@ -70,7 +76,7 @@ async def test_no_more_processes_than_allowed_however_many_start_at_once(
     monkeypatch.setattr(module, "MAX_PROCS", 3)
     journal = opened(tmp_path)
     try:
-        boss = Supervisor(BrokenHost(), Llm(EngineConfig(), CLOCK), journal, CLOCK, "")
+        boss = supervisor(tmp_path, journal)
         errors = await asyncio.gather(*(boss.run(RunRequest("probe")) for _ in range(5)), return_exceptions=True)
         assert sorted(type(error).__name__ for error in errors) == ["InternalError"] * 3 + ["LimitHit"] * 2
         await boss.close(0.1)
@@ -84,7 +90,7 @@ async def test_syscalls_at_once_are_bounded_and_end_with_their_process(
     monkeypatch.setattr(syscall, "MAX_SYSCALLS", 2)
     journal = opened(tmp_path)
     try:
-        boss = Supervisor(BrokenHost(), Llm(EngineConfig(), CLOCK), journal, CLOCK, "")
+        boss = supervisor(tmp_path, journal)
         dispatcher = Dispatcher(boss, Llm(EngineConfig(), CLOCK), ToolRegistry([]), journal, CLOCK)
         process = ProcessTable().add(RunRequest("probe"), parent=None, model="", at=0.0)
         life = Life(process, EventLog(process.pid, journal, CLOCK), "token")

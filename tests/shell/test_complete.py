@@ -12,12 +12,16 @@ class Fixed(World):
     def __init__(self, shell: Shell) -> None:
         super().__init__(shell.session)
         self.answers = {"procs": ["12", "13"], "agents": ["math", "narrate"], "policies": ["fifo", "rr"]}
+        self.answers["snapshots"] = ["story"]
 
     def pids(self):
         return [complete_candidate(value) for value in self.answers["procs"]]
 
     def agents(self):
         return [complete_candidate(value) for value in self.answers["agents"]]
+
+    def snapshots(self):
+        return [complete_candidate(value) for value in self.answers["snapshots"]]
 
     def policies(self):
         return [complete_candidate(value) for value in self.answers["policies"]]
@@ -40,7 +44,14 @@ def complete_candidate(value: str):
         (["kill", "-s", "K"], ["KILL"]),
         (["kill", "--s"], ["--signal"]),
         (["nice", "5", "1"], ["12", "13"]),
-        (["snap", ""], ["ls"]),
+        (["snap", "re"], ["restore"]),
+        (["snap", "rm", ""], ["story"]),
+        (["snap", "rm", "story", ""], []),
+        (["snap", "show", ""], ["story", "12", "13"]),
+        (["snap", "diff", "story", ""], ["12", "13"]),
+        (["snap", "fork", ""], ["12", "13"]),
+        (["snap", "restore", "story", "--agent", "m"], ["math"]),
+        (["snap", "import", "a"], ["a file.txt"]),
         (["snap", "ls", "--j"], ["--json"]),
         (["run", "m"], ["math"]),
         (["run", "--nice", ""], []),
@@ -87,5 +98,9 @@ def test_without_a_kernel_completion_is_quiet_and_starts_none(shell: Shell) -> N
 
 
 def test_scripts_ask_the_same_completion(shell: Shell) -> None:
-    assert shell.words("__complete", "--", "1", "snap", "") == (0, "ls\tList saved contexts.\n", "")
+    assert shell.words("__complete", "--", "1", "snap", "l") == (
+        0,
+        "ls\tList contexts: those saved, and those swapped out.\n",
+        "",
+    )
     assert shell.words("completion", "bash")[1].startswith("_aios() {\n")

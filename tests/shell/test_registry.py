@@ -8,7 +8,8 @@ import pytest
 import typer
 
 from aios_shell import help as help_text
-from aios_shell.registry import COMMANDS, CommandSpec
+from aios_shell.registry import COMMANDS
+from aios_shell.spec import CommandSpec
 from aios_shell.typer_app import app
 from shell.conftest import Shell
 
@@ -62,7 +63,7 @@ def test_the_reference_names_every_visible_command() -> None:
         (["ps", "x"], 2, "got unexpected extra argument(s) (x) (see `aios help ps`)"),
         (["ps"], 3, "no kernel here"),
         (["snap"], 3, "no kernel here"),
-        (["snap", "sl"], 2, "snap has no command 'sl'; it has ls"),
+        (["snap", "sl"], 2, "snap has no command 'sl'; it has ls, save, show, diff, restore, fork, rm, export, import"),
         (["help", "kil"], 2, "no command is called 'kil'; did you mean 'kill'?"),
         (["model", "pull", "x"], 2, "'x' is not OWNER/NAME, as in bartowski/SmolLM2-360M-Instruct-GGUF"),
         (["completion", "tcsh"], 2, "no completion for 'tcsh'; there is bash, zsh, fish"),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from aios_kernel.chat.request import Ask
 from aios_kernel.errors import BadRequest
 from aios_kernel.protocol import ToolSpec
 
@@ -14,6 +15,8 @@ CALL_OPEN: Final = "<tool_call>"
 CALL_CLOSE: Final = "</tool_call>"
 
 MAX_GRAMMAR_CHARS: Final = 200_000  # llama.cpp's parser takes 0.1 s or so for this many
+
+_REPETITIONS: Final = re.compile(r'"(?:min|max)(?:Length|Items)": (\d{1,18})')
 
 # The converter's strings may hold raw control characters, which JSON forbids (RFC 8259, section 7).
 _LOOSE_CHAR: Final = r'[^"\\]'
@@ -24,11 +27,15 @@ def json_grammar(schema: Mapping[str, Any]) -> str:
     """A grammar for JSON texts of `schema`, at most one space between tokens. Raises BadRequest, with the reason."""
     import jsonschema  # late: 60 ms, and few ask for JSON
 
+    text = json.dumps(schema)
+    # Each repetition is written out, so a few bytes of schema can ask for gigabytes of grammar.
+    if max(len(text), sum(map(int, _REPETITIONS.findall(text)))) > MAX_GRAMMAR_CHARS:
+        raise BadRequest("the grammar of this JSON Schema is too large")
     try:
         from llama_cpp.llama_grammar import json_schema_to_gbnf  # late: its package loads llama.cpp
 
         jsonschema.Draft202012Validator.check_schema(dict(schema))
-        grammar: str = json_schema_to_gbnf(json.dumps(schema))
+        grammar: str = json_schema_to_gbnf(text)
     except jsonschema.SchemaError as error:
         raise BadRequest(f"not a JSON Schema: {error.message}") from error
     except Exception as error:  # the converter raises whatever its code runs into
@@ -41,6 +48,13 @@ def json_grammar(schema: Mapping[str, Any]) -> str:
         grammar,
         flags=re.MULTILINE,
     )
+
+
+def grammar_of(ask: Ask) -> str:
+    """The grammar of a reply that has to be JSON, or may call tools. Raises BadRequest."""
+    if ask.json_schema is not None:
+        return json_grammar(ask.json_schema)
+    return call_grammar(ask.tools, text_allowed=not ask.must_call)
 
 
 def call_grammar(tools: Sequence[ToolSpec], *, text_allowed: bool) -> str:

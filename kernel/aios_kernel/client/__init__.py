@@ -11,7 +11,7 @@ import contextlib
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -19,7 +19,15 @@ import msgspec
 
 from aios_kernel import protocol as p
 from aios_kernel.client.paths import Paths, paths
-from aios_kernel.errors import BadRequest, DeadlineHit, InternalError, KernelError, KernelUnreachable, from_wire
+from aios_kernel.errors import (
+    BadRequest,
+    DeadlineHit,
+    InternalError,
+    KernelError,
+    KernelUnreachable,
+    NoSuchSnapshot,
+    from_wire,
+)
 
 __all__ = ["KernelClient", "Paths", "decode_reply", "iter_sse", "output_bytes", "paths"]
 
@@ -27,6 +35,9 @@ T = TypeVar("T")
 
 # A call that should answer at once gets this long; waits and streams name their own deadline, or none.
 CALL_TIMEOUT_S = 30.0
+BLOCK_BYTES = 1 << 20  # of a file on its way
+
+Body = bytes | Iterable[bytes]
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -42,6 +53,14 @@ class _UnixConnection(http.client.HTTPConnection):
         except OSError:
             self.sock.close()
             raise
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """The next block of a reply's body; empty at its end, or where it breaks off."""
+    try:
+        return response.read(BLOCK_BYTES)
+    except (OSError, http.client.HTTPException):
+        return b""
 
 
 class Stream:
@@ -122,7 +141,7 @@ class KernelClient:
     # --- transport
 
     def _open(
-        self, method: str, path: str, body: bytes | None, timeout: float | None, query: dict[str, Any]
+        self, method: str, path: str, body: Body | None, timeout: float | None, query: dict[str, Any]
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         connection = _UnixConnection(self.socket_path, timeout)
         query = {k: str(v).lower() if isinstance(v, bool) else v for k, v in query.items() if v is not None}
@@ -131,7 +150,8 @@ class KernelClient:
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
-            connection.request(method, url, body, headers)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it reads no more: it has answered
+                connection.request(method, url, body, headers)
             return connection, connection.getresponse()
         except TimeoutError as error:
             connection.close()
@@ -139,6 +159,9 @@ class KernelClient:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise KernelUnreachable(f"no kernel answers on {self.socket_path}") from error
+        except KernelError:  # of the body's source
+            connection.close()
+            raise
 
     def call(
         self,
@@ -147,7 +170,7 @@ class KernelClient:
         kind: Any = None,
         *,
         body: Any = None,
-        raw: bytes | None = None,
+        raw: Body | None = None,
         timeout: float | None = CALL_TIMEOUT_S,
         **query: Any,
     ) -> Any:
@@ -176,6 +199,21 @@ class KernelClient:
                 connection.close()
         return Stream(connection, response)
 
+    def download(self, path: str, write: Callable[[bytes], object]) -> None:
+        """Give a reply's body to `write`, block by block. Raises KernelUnreachable when not all of it comes."""
+        connection, response = self._open("GET", path, None, CALL_TIMEOUT_S, {})
+        try:
+            if response.status >= 400:
+                decode_reply(response.status, response.read(), None)
+            left = int(response.headers["Content-Length"])
+            while block := _read(response):
+                write(block)
+                left -= len(block)
+        finally:
+            connection.close()
+        if left:
+            raise KernelUnreachable("the kernel went away")
+
     # --- kernel
 
     def status(self, timeout: float = CALL_TIMEOUT_S) -> p.KernelStatus:
@@ -185,6 +223,10 @@ class KernelClient:
     def stop(self) -> None:
         """Ask the kernel to end. Returns when it has accepted; the lock file is free once it is gone."""
         self.call("POST", "/kernel/stop")
+
+    def key(self, group: str, *, new: bool = False) -> p.KeyInfo:
+        reply: p.KeyInfo = self.call("POST", "/keys", p.KeyInfo, body=p.KeyRequest(group, new))
+        return reply
 
     def models(self) -> list[p.ModelInfo]:
         reply: list[p.ModelInfo] = self.call("GET", "/models", list[p.ModelInfo])
@@ -206,14 +248,45 @@ class KernelClient:
         reply: list[p.QueueEntry] = self.call("GET", "/queue", list[p.QueueEntry])
         return reply
 
+    # --- snapshots: an id is a saved one's name or, but to remove, the pid of a living process
+
     def snapshots(self) -> list[p.SnapshotInfo]:
         reply: list[p.SnapshotInfo] = self.call("GET", "/snapshots", list[p.SnapshotInfo])
+        return reply
+
+    def snapshot(self, id: str) -> p.SnapshotDetail:
+        """All of one. Waits for a model that still loads: it knows what the tokens say."""
+        reply: p.SnapshotDetail = self.call("GET", _snapshot(id), p.SnapshotDetail, timeout=None)
+        return reply
+
+    def save(self, pid: int, name: str | None = None, *, force: bool = False) -> p.SnapshotInfo:
+        """Keep a living process's context; `force` replaces one that has the name."""
+        body = p.SaveRequest(pid, name, force)
+        reply: p.SnapshotInfo = self.call("POST", "/snapshots", p.SnapshotInfo, body=body, timeout=None)
+        return reply
+
+    def remove_snapshot(self, id: str) -> None:
+        self.call("DELETE", _snapshot(id))
+
+    def export_snapshot(self, id: str, write: Callable[[bytes], object]) -> None:
+        """Give the file of one to `write`, block by block."""
+        self.download(f"{_snapshot(id)}/file", write)
+
+    def import_snapshot(
+        self, blocks: Iterable[bytes], name: str | None = None, *, force: bool = False
+    ) -> p.SnapshotInfo:
+        """Send a file that was exported; it is kept once it has been checked. Raises SnapshotBroken, InvalidState."""
+        reply: p.SnapshotInfo = self.call(
+            "POST", "/snapshots/file", p.SnapshotInfo, raw=blocks, timeout=None, name=name, force=force
+        )
         return reply
 
     # --- processes
 
     def run(self, request: p.RunRequest) -> int:
-        started: p.Started = self.call("POST", "/procs", p.Started, body=request)
+        # One that begins with a copy of a context has to wait for a model that still loads.
+        timeout = CALL_TIMEOUT_S if request.snapshot is None else None
+        started: p.Started = self.call("POST", "/procs", p.Started, body=request, timeout=timeout)
         return started.pid
 
     def procs(self, *, all: bool = False) -> list[p.ProcInfo]:
@@ -263,6 +336,13 @@ class KernelClient:
         """One syscall of the process whose token this client carries. Returns its result."""
         reply: dict[str, Any] = self.call("POST", "/syscall", dict[str, Any], body=request, timeout=request.deadline_s)
         return reply["result"]
+
+
+def _snapshot(id: str) -> str:
+    """The path of one. Raises NoSuchSnapshot for what cannot be an id."""
+    if not id or "/" in id:
+        raise NoSuchSnapshot(f"no snapshot is called '{id}'; `aios snap ls` lists them", id=id)
+    return f"/snapshots/{id}"
 
 
 def event_of(data: dict[str, Any]) -> p.Event:

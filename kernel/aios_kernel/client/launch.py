@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from aios_kernel.client import KernelClient, Paths, paths
+from aios_kernel.client.address import Address
 from aios_kernel.errors import DeadlineHit, KernelError, KernelUnreachable, from_wire
 
 START_TIMEOUT_S: Final = 60.0
@@ -23,11 +24,12 @@ STOP_TIMEOUT_S: Final = 30.0
 _READY_FD: Final = 3
 
 
-def connect(on_notice: Callable[[str], None]) -> KernelClient:
+def connect(on_notice: Callable[[str], None], listen: Address | None = None) -> KernelClient:
     """A client of the running kernel, which is started when there is none.
 
     Args:
         on_notice: hears, in one line, when the former kernel had died.
+        listen: where a kernel that is started here listens on TCP; None: where its configuration says.
 
     Raises:
         KernelUnreachable: it did not start; the message ends with the last line of its log.
@@ -35,7 +37,7 @@ def connect(on_notice: Callable[[str], None]) -> KernelClient:
     """
     where = paths()
     if not answers(where):
-        _start(where, on_notice)
+        _start(where, on_notice, listen)
     return KernelClient(str(where.socket))
 
 
@@ -85,7 +87,7 @@ def is_running(where: Paths) -> bool:
     return False
 
 
-def _start(where: Paths, on_notice: Callable[[str], None]) -> None:
+def _start(where: Paths, on_notice: Callable[[str], None], listen: Address | None) -> None:
     """Start a kernel. Of several starters one does it while the others wait here."""
     try:
         where.make()
@@ -93,7 +95,7 @@ def _start(where: Paths, on_notice: Callable[[str], None]) -> None:
             if answers(where):
                 return
             dead = None if is_running(where) else _run_pid(where)
-            _spawn(where)
+            _spawn(where, listen)
     except OSError as error:
         raise KernelUnreachable(f"the kernel cannot start: {error.filename}: {error.strerror}") from error
     if dead is not None:
@@ -115,11 +117,12 @@ def _open_process(pid: int | None) -> int | None:
     return None
 
 
-def _spawn(where: Paths) -> None:
+def _spawn(where: Paths, listen: Address | None) -> None:
     """Start the daemon and wait for its report. It leaves this process's session by itself."""
     ready, report = os.pipe()
     try:
         command = [sys.executable, "-P", "-m", "aios_kernel", "--ready-fd", str(_READY_FD)]
+        command += ["--listen", str(listen)] if listen is not None else []
         log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         child = os.posix_spawn(
             sys.executable,

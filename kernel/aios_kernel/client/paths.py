@@ -34,8 +34,17 @@ class Paths:
         return self.data / "models"
 
     @property
+    def snapshots(self) -> Path:
+        return self.data / "snapshots"
+
+    @property
     def journal(self) -> Path:
         return self.state / "journal.duckdb"
+
+    @property
+    def keys(self) -> Path:
+        """Bearer keys of foreign clients."""
+        return self.state / "keys.json"
 
     @property
     def log(self) -> Path:
@@ -50,6 +59,11 @@ class Paths:
     def run_file(self) -> Path:
         """The running kernel's pid; removed by a clean stop, so a leftover tells of a crash."""
         return self.state / "kernel.pid"
+
+    @property
+    def swap(self) -> Path:
+        """Contexts of running processes that do not fit in memory; worth nothing without their kernel."""
+        return self.state / "swap"
 
     @property
     def history(self) -> Path:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from aios_kernel.core import MIN_CHUNK
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 
 class TokenLog:
@@ -26,9 +25,29 @@ class TokenLog:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @classmethod
+    def of(cls, tokens: Sequence[int], ends: Sequence[int]) -> TokenLog:
+        """A log of these pieces, none of them fed, though all were fed somewhere."""
+        log = cls()
+        log.tokens, log._ends, log._lost = list(tokens), list(ends), len(ends)
+        return log
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Position after each piece."""
+        return tuple(self._ends)
+
     @property
     def fed_tokens(self) -> int:
-        return self._ends[self.fed - 1] if self.fed else 0
+        return self.end_of(self.fed)
+
+    def end_of(self, pieces: int) -> int:
+        """Position after so many pieces."""
+        return self._ends[pieces - 1] if pieces else 0
+
+    @property
+    def longest_piece(self) -> int:
+        return max((end - start for start, end in pairwise([0, *self._ends])), default=0)
 
     @property
     def pending(self) -> int:
@@ -46,6 +65,21 @@ class TokenLog:
     def next_size(self) -> int:
         return self._ends[self.fed] - self.fed_tokens if self.fed < len(self._ends) else 0
 
+    def grid(self, chunk: int, start: int) -> Iterator[tuple[int, ...]]:
+        """Pieces from number `start` on for as long as they lie on the grid, that is, are whole chunks from position 0.
+
+        The log's last piece is not among them: whoever takes over what another has fed still needs logits of its own.
+        """
+        for index in range(start, len(self._ends) - 1):
+            if self._ends[index] != (index + 1) * chunk:
+                return
+            yield tuple(self.tokens[index * chunk : (index + 1) * chunk])
+
+    def last_fed(self, chunk: int) -> tuple[int, ...] | None:
+        """The piece that was fed last, if its end lies on the grid."""
+        end = self.fed_tokens
+        return tuple(self.tokens[end - chunk : end]) if self.fed and end == self.fed * chunk else None
+
     def append(self, token: int) -> None:
         """Add a generated token: a piece of its own."""
         self.tokens.append(token)
@@ -59,7 +93,7 @@ class TokenLog:
 
         Returns: tokens kept that are fed already. The caller cuts the KV state there.
         """
-        keep = self._shared(prompt)
+        keep = self.shared(prompt)
         start = self._ends[keep - 1] if keep else 0
         del self._ends[keep:]
         self.fed, self._lost = min(self.fed, keep), min(self._lost, keep)
@@ -81,7 +115,7 @@ class TokenLog:
         del self._ends[reached:]
         del self.tokens[self._ends[-1] if self._ends else 0 :]
 
-    def _shared(self, prompt: Sequence[int]) -> int:
+    def shared(self, prompt: Sequence[int]) -> int:
         """Number of leading pieces that `prompt` starts with, at least one token of it left over."""
         start = 0
         for index, end in enumerate(self._ends):
@@ -92,13 +126,6 @@ class TokenLog:
 
 
 def cut(length: int, chunk: int) -> list[int]:
-    """Sizes of the prefill pieces of a span, from its length alone: never from what else runs.
-
-    Full chunks, then the tail. A tail below MIN_CHUNK borrows from the chunk before it, since kernels for few rows
-    differ; a whole span below MIN_CHUNK is one piece.
-    """
-    full, tail = divmod(length, chunk)
-    sizes = [chunk] * full + ([tail] if tail else [])
-    if full and 0 < tail < MIN_CHUNK:
-        sizes[-2:] = [chunk + tail - MIN_CHUNK, MIN_CHUNK]
-    return sizes
+    """Sizes of the prefill pieces of a span, by its length alone and never by what else runs."""
+    full, rest = divmod(length, chunk)
+    return [chunk] * full + [rest] * bool(rest)

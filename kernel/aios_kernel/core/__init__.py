@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,6 @@ from aios_kernel.errors import BadConfig
 Logits = NDArray[np.float32]
 KvBytes = NDArray[np.uint8]
 
-MIN_CHUNK = 8  # tokens; llama.cpp's CPU kernels change with the number of rows below 7 (measured)
-
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
@@ -29,21 +28,29 @@ class EngineConfig:
     slots: int = 8  # sequences with KV in the context at once
     window: int = 4096  # tokens a sequence may hold
     threads: int = 0  # 0: as many as there are cores that nobody else keeps busy
+    exact: bool = True  # false: faster where the self-test finds limits, and bits may differ
     gpu_layers: int = -1  # layers on the GPU, where llama.cpp was built for one; -1: all, 0: none
     policy: str = "rr"
     quantum: int = 32  # tokens a process may produce before it yields to one that waits
     chunk: int = 32  # tokens of one prefill call: 264, 277 and 276 tokens/s at 16, 32 and 64 (2 cores, AVX2)
-    ram_bytes: int = 2 << 30  # snapshots kept in memory; beyond, the oldest are dropped and recomputed at need
+    step_ms: int = 150  # prefill of one step is cut to about this, so that those who decode wait no longer
+    ram_bytes: int = 2 << 30  # contexts off their slots kept in memory; beyond, the least recently used go to disk
+    disk_bytes: int = 8 << 30  # contexts kept in files; beyond, the least recently used are recomputed when they run
+    prefix_bytes: int = 512 << 20  # beginnings of prompts kept in memory for whoever begins so next
+    swap: Path | None = None  # folder for the files; None: no disk
 
     def __post_init__(self) -> None:
         bounds = {
             "slots": (1, 256),
-            "window": (2 * MIN_CHUNK, 1 << 20),
+            "window": (16, 1 << 20),
             "threads": (0, 512),
             "gpu_layers": (-1, 1024),
             "quantum": (1, 1 << 20),
-            "chunk": (2 * MIN_CHUNK, 2048),
+            "chunk": (16, 2048),
+            "step_ms": (1, 60_000),
             "ram_bytes": (0, 1 << 50),
+            "disk_bytes": (0, 1 << 50),
+            "prefix_bytes": (0, 1 << 50),
         }
         for key, (low, high) in bounds.items():
             value = getattr(self, key)
@@ -63,6 +70,8 @@ class ModelSpec:
     num_slots: int
     exact: bool  # tokens are bit-identical alone, batched, preempted and restored
     exact_reason: str  # what proved it, or which check failed
+    max_batch: int  # sequences that may share a decode call
+    fixed_threads: bool  # the number of threads must not change while it runs
     model_hash: str
     build_key: str  # runtime, CPU features and settings that a KV snapshot depends on
     kv_bytes_per_token: int
@@ -109,18 +118,26 @@ class RestoreFailed(CoreError):
 
 
 class Sampler(Protocol):
-    """Chooses tokens for one generation. Its state (random numbers, penalties, grammar) advances with each."""
+    """Chooses tokens for one generation.
 
-    def sample(self, row: Logits) -> int:
-        """Choose from logits (n_vocab,) and accept the choice.
+    Its state is the tokens it has accepted, and its dice depend on seed and position alone: a new sampler that has
+    accepted the same tokens goes on exactly where another one stopped.
+    """
+
+    def sample(self, row: Logits, position: int) -> int:
+        """Choose from logits (n_vocab,) the token that will stand at `position` of its sequence, and accept it.
 
         Raises:
             CoreError: no token is possible (the grammar is stuck, or the logits are not numbers).
         """
         ...
 
-    def clone(self) -> Self:
-        """An equal, independent sampler."""
+    def accept(self, token: int) -> None:
+        """Take a token that was chosen earlier, by a sampler like this one.
+
+        Raises:
+            CoreError: a sampler like this one cannot have chosen it.
+        """
         ...
 
     def close(self) -> None: ...
@@ -138,6 +155,10 @@ class Core(Protocol):
 
     def piece(self, token: int) -> bytes:
         """The bytes of one token; may end inside a UTF-8 character. Control tokens: empty."""
+        ...
+
+    def written(self, token: int) -> bytes:
+        """The token as a person reads it: like `piece`, but control tokens have their names. Any thread."""
         ...
 
     def is_eog(self, token: int) -> bool:

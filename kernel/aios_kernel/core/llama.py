@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, Self
 
 import llama_cpp
@@ -29,7 +30,7 @@ from aios_kernel.core import (
     available_cores,
 )
 from aios_kernel.core.sampler import Candidates, LlamaSampler
-from aios_kernel.core.selftest import check_exactness
+from aios_kernel.core.selftest import Verdict, check_exactness
 from aios_kernel.errors import ModelBroken
 
 _LOG_LEVEL_ERROR: Final = 4  # ggml.h GGML_LOG_LEVEL_ERROR
@@ -55,8 +56,9 @@ class LlamaCore:
         self._config = config
         self._rows = max(config.chunk, config.slots)
         self._n_vocab: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
-        self._threads = config.threads or available_cores()
+        self._threads = 1  # until it is loaded: several wait for each other while others start
         self._batch = _Batch(self._rows)
+        self._vocab_gate = Lock()  # other threads tokenize: not while the model is freed
         self._abort = ctypes.create_string_buffer(2)
         self._abort_callback = _abort_callback()
         self._candidates = Candidates(self._n_vocab)
@@ -84,12 +86,23 @@ class LlamaCore:
             raise ModelBroken(f"{path.name} cannot be loaded: {_last_error()}", path=str(path))
         try:
             core = cls(model, path, config)
-            exact, reason = check_exactness(core)
+            core.spec = core._judged(check_exactness(core, config.threads or available_cores()))
         except CoreError as error:
             raise ModelBroken(f"{path.name} loads, but does not run: {error}", path=str(path)) from error
-        core.spec = replace(core.spec, exact=exact, exact_reason=reason)
         core.set_threads(config.threads or available_cores())
         return core
+
+    def _judged(self, verdict: Verdict) -> ModelSpec:
+        """The spec with what the self-test has found, where exactness is wanted."""
+        if not self._config.exact:
+            verdict = Verdict(False, "exact = false in config.toml", self._config.slots, False)
+        return replace(
+            self.spec,
+            exact=verdict.exact,
+            exact_reason=verdict.reason,
+            max_batch=verdict.max_batch,
+            fixed_threads=verdict.fixed_threads,
+        )
 
     def _open_context(self) -> None:
         config, params = self._config, llama_cpp.llama_context_default_params()
@@ -111,7 +124,7 @@ class LlamaCore:
         model, vocab = self._model, self._vocab
         template = llama_cpp.llama_model_chat_template(model, None)
         window = llama_cpp.llama_n_ctx_seq(self._context)
-        settings = f"streams={self._config.slots} window={window} fa=off kv=f16 gpu_layers={self._config.gpu_layers}"
+        settings = f"streams, no flash attention, kv f16, gpu_layers={self._config.gpu_layers}"
         return ModelSpec(
             name=path.stem,
             path=str(path),
@@ -121,6 +134,8 @@ class LlamaCore:
             num_slots=self._config.slots,
             exact=False,
             exact_reason="not checked",
+            max_batch=self._config.slots,
+            fixed_threads=False,
             model_hash=_file_hash(path),
             build_key=f"llama-cpp-python {llama_cpp.__version__}; {_system_info()}; {settings}",
             kv_bytes_per_token=self._kv_bytes_per_token(),
@@ -131,11 +146,12 @@ class LlamaCore:
         )
 
     def _kv_bytes_per_token(self) -> int:
-        empty: int = llama_cpp.llama_state_seq_get_size(self._context, 0)
-        self.prefill(0, [0] * 8, 0)
-        filled: int = llama_cpp.llama_state_seq_get_size(self._context, 0)
+        sizes = []
+        for start in (0, 8):  # an empty state lacks the heads of its layers
+            self.prefill(0, [0] * 8, start)
+            sizes.append(int(llama_cpp.llama_state_seq_get_size(self._context, 0)))
         self.trim(0, 0)
-        return max(0, filled - empty) // 8
+        return (sizes[1] - sizes[0]) // 8
 
     def _text_of(self, token: int) -> str:
         return llama_cpp.llama_vocab_get_text(self._vocab, token).decode() if token >= 0 else ""
@@ -145,22 +161,31 @@ class LlamaCore:
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         data = text.encode()
         room = len(data) + 8
-        while True:
-            buffer = np.empty(room, dtype=np.int32)
-            pointer = buffer.ctypes.data_as(llama_cpp.llama_token_p)
-            count = llama_cpp.llama_tokenize(self._vocab, data, len(data), pointer, room, False, special)
-            if count >= 0:
-                ids: list[int] = buffer[:count].tolist()
-                return ids
-            room = -count
+        with self._vocab_gate:
+            if self._model is None:
+                raise CoreError("the model is unloaded")
+            while True:
+                buffer = np.empty(room, dtype=np.int32)
+                pointer = buffer.ctypes.data_as(llama_cpp.llama_token_p)
+                count = llama_cpp.llama_tokenize(self._vocab, data, len(data), pointer, room, False, special)
+                if count >= 0:
+                    ids: list[int] = buffer[:count].tolist()
+                    return ids
+                room = -count
 
     def piece(self, token: int) -> bytes:
         piece = self._pieces.get(token)
         if piece is None:
-            buffer = ctypes.create_string_buffer(256)
-            length = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
-            piece = self._pieces[token] = buffer.raw[: max(0, length)]
+            piece = self._pieces[token] = self._to_piece(token, special=False)
         return piece
+
+    def written(self, token: int) -> bytes:
+        return self._to_piece(token, special=True)
+
+    def _to_piece(self, token: int, *, special: bool) -> bytes:
+        buffer = ctypes.create_string_buffer(256)
+        length = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, special)
+        return buffer.raw[: max(0, length)]
 
     def is_eog(self, token: int) -> bool:
         eog = self._eog.get(token)
@@ -242,11 +267,13 @@ class LlamaCore:
             raise CoreLost(str(error)) from error
 
     def close(self) -> None:
+        with self._vocab_gate:
+            model, self._model = self._model, None
         if self._context:
             llama_cpp.llama_free(self._context)
-        if self._model:
-            llama_cpp.llama_model_free(self._model)
-        self._context = self._model = None
+            self._context = None
+        if model:
+            llama_cpp.llama_model_free(model)
 
 
 class _Batch:

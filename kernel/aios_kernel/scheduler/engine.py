@@ -6,11 +6,13 @@ import itertools
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
 from aios_kernel.clock import Clock
+from aios_kernel.context.image import Image
 from aios_kernel.core import Core, CoreError, CoreLost, EngineConfig, ModelSpec, available_cores
 from aios_kernel.errors import (
     BadRequest,
@@ -25,9 +27,8 @@ from aios_kernel.protocol import Pid, QueueEntry, SchedInfo, SnapshotInfo
 from aios_kernel.scheduler.governor import Governor
 from aios_kernel.scheduler.job import Job
 from aios_kernel.scheduler.loop import StepLoop
-from aios_kernel.scheduler.policies import POLICIES, make_policy
-from aios_kernel.scheduler.request import EngineStats, GenEvent, GenRequest, JobId, Usage, View
-from aios_kernel.scheduler.view import view_of
+from aios_kernel.scheduler.request import EngineStats, GenEvent, GenRequest, JobId, Phase, Usage
+from aios_kernel.scheduler.view import View, empty_view, queue_of, view_of
 
 __all__ = ["Engine", "EngineConfig"]
 
@@ -59,7 +60,6 @@ class Engine:
 
         Raises BadRequest when the config names an unknown policy.
         """
-        make_policy(config.policy)
         self._load = load
         self._config = config
         self._clock = clock
@@ -71,9 +71,8 @@ class Engine:
         self._ids = itertools.count(1)
         self._core: Core | None = None
         self._loop: StepLoop | None = None
-        sched = SchedInfo(policy=config.policy, policies=tuple(sorted(POLICIES)), quantum=config.quantum)
-        self._view = View(usage={}, queue=(), snapshots=(), stats=EngineStats(slots=config.slots), sched=sched)
-        self._viewed_at = 0.0
+        self._view = empty_view(config)
+        self._foreseen: tuple[View, tuple[QueueEntry, ...]] = self._view, ()
         self._thread = Thread(target=self._run, name="engine", daemon=True)
         self.ready: Future[ModelSpec] = Future()
 
@@ -103,7 +102,18 @@ class Engine:
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Tokens of `text`, no bos added. special: markers such as <|im_end|> become their one token."""
-        return self._loaded().tokenize(text, special=special)
+        try:
+            return self._loaded().tokenize(text, special=special)
+        except CoreError as error:
+            raise self._ended or ModelFailed(str(error)) from error
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of one token, which may end inside a character."""
+        return self._loaded().piece(token)
+
+    def written(self, token: int) -> bytes:
+        """The bytes of one token as a person reads it: control tokens by their names."""
+        return self._loaded().written(token)
 
     def submit(self, request: GenRequest) -> JobId:
         """Queue a generation; its events follow.
@@ -121,6 +131,8 @@ class Engine:
                 tokens=len(request.prompt),
                 window=window,
             )
+        if not 0 <= request.accepted < len(request.prompt):
+            raise BadRequest(f"accepted = {request.accepted}: must be within the prompt", key="accepted")
         with self._gate:
             if self._ended is not None:
                 raise self._ended
@@ -150,6 +162,17 @@ class Engine:
         self._interrupt(pid)
         return future
 
+    def capture(self, pid: Pid) -> Future[Image]:
+        """A copy of the process's context. The future raises NoSuchSnapshot when it has none yet."""
+        return self._post(lambda loop: loop.capture(pid))
+
+    def plant(self, pid: Pid, image: Image) -> Future[bool]:
+        """Make `image` the process's context. False: its KV is of another build, it will be computed anew.
+
+        The future raises InvalidState (the process generates), BadRequest (another model's), PromptTooLong.
+        """
+        return self._post(lambda loop: loop.plant(pid, image))
+
     def set_policy(self, name: str, quantum: int | None = None) -> Future[None]:
         """Switch while everything runs. The future raises BadRequest for an unknown name."""
         return self._post(lambda loop: loop.set_policy(name, quantum))
@@ -158,13 +181,25 @@ class Engine:
         return self._view.sched
 
     def queue(self) -> list[QueueEntry]:
-        return list(self._view.queue)
+        """Who runs, who waits behind whom, who is suspended. What it tells of the future is checked when it comes."""
+        view = self._view
+        if self._foreseen[0] is not view:
+            entries = queue_of(view)
+            self._foreseen = view, entries
+            etas_ms = {Pid(row.pid): row.eta_ms for row in entries if row.queue == "ready" and row.eta_ms is not None}
+            if etas_ms:
+                self._post(lambda loop: loop.expect(view.at, etas_ms))
+        return list(self._foreseen[1])
 
     def snapshots(self) -> list[SnapshotInfo]:
         return list(self._view.snapshots)
 
     def usage(self, pid: Pid) -> Usage:
-        return self._view.usage.get(pid, _UNKNOWN)
+        usage = self._view.usage.get(pid, _UNKNOWN)
+        if usage.phase is not Phase.READY:
+            return usage
+        reason = next((entry.reason for entry in self.queue() if entry.pid == pid), usage.reason)
+        return replace(usage, reason=reason)
 
     def stats(self) -> EngineStats:
         return self._view.stats
@@ -191,6 +226,7 @@ class Engine:
     # --- the engine's thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._governor.update(self._clock.monotonic())  # what others do while the model loads tells the first step
         try:
             core = self._core = self._load()
             loop = self._loop = StepLoop(core, self._config, self._governor, self._clock)
@@ -204,6 +240,7 @@ class Engine:
             self._end(failure)
             self.ready.set_exception(failure)
             return
+        loop.contexts.tiers.on_written = lambda: self._inbox.put((lambda loop: loop.settle(), Future()))
         self.ready.set_result(core.spec)
         end: KernelError = KernelStopping("the kernel is stopping")
         try:
@@ -215,6 +252,7 @@ class Engine:
         self._end(end)
         loop.fail_all(end)
         self._emit(loop)
+        loop.contexts.close()
         core.close()
 
     def _turn(self, loop: StepLoop) -> bool:
@@ -271,10 +309,9 @@ class Engine:
 
     def _publish(self, loop: StepLoop) -> None:
         now = self._clock.monotonic()
-        if loop.changed or now - self._viewed_at >= VIEW_EVERY_S:
+        if loop.changed or now - self._view.at >= VIEW_EVERY_S:
             loop.changed = False
             self._view = view_of(loop)
-            self._viewed_at = now
 
     def _emit(self, loop: StepLoop) -> None:
         if not loop.events:

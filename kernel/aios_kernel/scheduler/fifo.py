@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from aios_kernel.scheduler.policy import Plan, Runnable
+from aios_kernel.scheduler.policy import Plan, Runnable, lowest
 
 
 class Fifo:
     name: ClassVar[str] = "fifo"
-    preempts: ClassVar[bool] = False
-    overtakes: ClassVar[bool] = False
 
     def plan(self, queue: tuple[Runnable, ...], *, slots: int, quantum: int) -> Plan:  # noqa: ARG002 - the protocol's
-        first = sorted(queue, key=lambda entry: entry.arrived)[:slots]
-        return Plan(tuple(entry.pid for entry in first))
+        return lowest(queue, slots, lambda entry: (entry.arrived,))

@@ -16,7 +16,7 @@ import psutil
 SAMPLE_S: Final = 0.15  # kernel tick counters move in steps of 0.01 s; shorter samples are noise
 YIELD_ABOVE: Final = 0.5  # of a core: break-even of 2 threads against 1, from 120, 75 and 35 tokens/s
 TAKE_BELOW: Final = 0.25  # of a core, for as many samples in a row as the governor has come to want
-MIN_BUSY: Final = 2  # samples: agents that start keep a core busy for about one, which is not worth a change
+MIN_BUSY_S: Final = 0.29  # agents that start keep a core busy for about one sample, which is not worth a change
 MIN_QUIET: Final = 2  # samples
 MAX_QUIET: Final = 32  # samples; a take that goes wrong costs one step of up to a second, so under 1/5 of the time
 
@@ -37,12 +37,11 @@ class Governor:
 
         read: None leaves it at `cores` threads.
         """
-        self.threads = cores
-        self._cores = cores
+        self.threads = self.limit = cores
         self._machine_cores = max(cores, machine_cores or cores)
         self._read = read
         self._last: tuple[float, CpuTimes] | None = None
-        self._busy = 0  # busy samples in a row
+        self._busy_s = 0.0  # seconds of busy samples in a row
         self._quiet = 0  # quiet samples in a row
         self._wanted = MIN_QUIET  # of them, before a core is taken: doubles with each take that did not last
         self._since_take = MAX_QUIET  # samples
@@ -53,7 +52,7 @@ class Governor:
 
     def update(self, now: float) -> int:
         """The number of threads for a step that starts at `now` (seconds, monotonic)."""
-        if self._read is None or self._cores == 1:
+        if self._read is None or self.limit == 1:
             return self.threads
         if self._last is None:
             self._last = now, self._read()
@@ -62,25 +61,25 @@ class Governor:
             then, before = self._last
             self._last = now, times
             busy = (times.machine_s - before.machine_s) - (times.own_s - before.own_s)
-            self._decide(max(0.0, busy / (now - then)))
+            self._decide(max(0.0, busy / (now - then)), now - then)
         return self.threads
 
-    def _decide(self, others: float) -> None:
-        """others: cores that other processes kept busy over the last sample."""
+    def _decide(self, others: float, span_s: float) -> None:
+        """others: cores that other processes kept busy over the last sample, which took so long."""
         free = self._machine_cores - others
         self._since_take += 1
         if free + YIELD_ABOVE >= self.threads:
-            self._busy = 0
+            self._busy_s = 0.0
         else:
-            self._busy += 1
+            self._busy_s += span_s
             self._quiet = 0
-            if self._busy < MIN_BUSY < self._since_take:
+            if self._busy_s < MIN_BUSY_S and self._since_take > MIN_QUIET:
                 return
             lasted = self._since_take > MAX_QUIET
             self._wanted = MIN_QUIET if lasted else min(MAX_QUIET, 2 * self._wanted)
             self.threads = max(1, int(free + YIELD_ABOVE))
             return
-        target = min(self._cores, int(free + TAKE_BELOW))
+        target = min(self.limit, int(free + TAKE_BELOW))
         self._quiet = self._quiet + 1 if target > self.threads else 0
         if self._quiet >= self._wanted:
             self._quiet = self._since_take = 0

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
+from typing import Final
 
 from aios_kernel.core import Logits, ModelSpec, Sampler
 from aios_kernel.scheduler.request import GenRequest, GenResult, JobId
 from aios_kernel.scheduler.text import TextStream
+
+SHORT_S: Final = 1.0  # a wait shorter than this needs no forecast: one that is wrong by as much is wrong by all of it
 
 
 class Finish(StrEnum):
@@ -22,10 +25,12 @@ class Job:
     def __init__(self, job_id: JobId, request: GenRequest, now: float) -> None:
         self.id = job_id
         self.request = request
+        self.program = request.program or request.pid
         self.sampler: Sampler | None = None  # made when the job first runs
         self.queued = 0  # place in the run queue, see policy.Runnable
         self._queued_at = self._ran_at = now
         self.running = False  # it holds a slot in this step
+        self._forecast: tuple[float, float] | None = None  # of this wait: when it was made, the seconds it said
         self.used = 0
         self.produced: list[int] = []
         self.cached = len(request.prompt)  # until it begins nothing of it is fed
@@ -37,12 +42,22 @@ class Job:
 
     def line_up(self, place: int, now: float) -> None:
         """Join the run queue."""
-        self.queued, self._queued_at = place, now
+        self.queued, self._queued_at, self._forecast = place, now, None
         self.start_waiting(now)
 
-    def take_slot(self, now: float) -> None:
+    def expect(self, made_at: float, eta_s: float) -> None:
+        """Note the first forecast of this wait: the time from then until it gets a slot."""
+        if self._forecast is None and self._queued_at <= made_at and not self.running:
+            self._forecast = made_at, eta_s
+
+    def take_slot(self, now: float) -> float | None:
+        """Run from now on. Returns how wrong the forecast of its wait was, as a part of what was left of the wait."""
         self.running, self.used, self._ran_at = True, 0, now
         self.stop_waiting(now)
+        if self._forecast is None:
+            return None
+        made_at, eta_s = self._forecast
+        return abs(eta_s - (now - made_at)) / max(now - made_at, SHORT_S)
 
     def queue_wait_s(self, now: float) -> float:
         """Time in the run queue since it last joined, up to `now` or to getting the slot that it holds."""
@@ -61,12 +76,12 @@ class Job:
         """Time ready without a slot, up to `now`."""
         return self.wait_s + (now - self._waits_since if self._waits_since is not None else 0.0)
 
-    def choose(self, row: Logits) -> int:
-        """The next token. Raises CoreError when none is possible."""
+    def choose(self, row: Logits, position: int) -> int:
+        """The token for `position` of the context. Raises CoreError when none is possible."""
         assert self.sampler is not None
         if self._digest is not None:
             self._digest.update(row.tobytes())
-        return self.sampler.sample(row)
+        return self.sampler.sample(row, position)
 
     def accept(self, token: int, piece: bytes) -> tuple[str, Finish | None]:
         """Take a chosen token that does not end the generation: (text to show, why it ends now)."""

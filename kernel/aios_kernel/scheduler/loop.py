@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from aios_kernel.clock import Clock
-from aios_kernel.context.manager import Context, ContextManager
-from aios_kernel.core import Core, CoreError, DecodeAborted, DecodeFailed, EngineConfig, Logits
-from aios_kernel.errors import InternalError, KernelError, ModelFailed
+from aios_kernel.context.image import Image
+from aios_kernel.context.manager import ContextManager
+from aios_kernel.core import Core, CoreError, EngineConfig
+from aios_kernel.errors import BadRequest, InternalError, InvalidState, KernelError, ModelFailed
 from aios_kernel.protocol import Pid, SnapshotInfo
+from aios_kernel.scheduler.experience import Costs, Habits
+from aios_kernel.scheduler.feed import Feeder
 from aios_kernel.scheduler.governor import Governor
 from aios_kernel.scheduler.job import Finish, Job
+from aios_kernel.scheduler.line import Line
 from aios_kernel.scheduler.policies import make_policy
-from aios_kernel.scheduler.policy import PREFILL_COST, Runnable
+from aios_kernel.scheduler.policy import Runnable
 from aios_kernel.scheduler.request import GenEvent, JobId, Phase
 from aios_kernel.scheduler.service import Ledger
 
-RATE_TOKENS = 32  # a process's tokens/s are measured over this many
-
-
-@dataclass(slots=True, eq=False)
-class Line:
-    """A process as the engine knows it: its context and its generations, of which only the first can run."""
-
-    pid: Pid
-    context: Context
-    jobs: deque[Job] = field(default_factory=deque)
-    nice: int = 0
-    suspended: bool = False
-    phase: Phase = Phase.IDLE
-    waited_s: float = 0.0  # of ended generations
-    token_times: deque[float] = field(default_factory=lambda: deque(maxlen=RATE_TOKENS))
-
-    @property
-    def job(self) -> Job | None:
-        return self.jobs[0] if self.jobs else None
+NUM_ETA_ERRORS: Final = 64
 
 
 class StepLoop:
@@ -47,18 +33,19 @@ class StepLoop:
         self.config = config
         self.governor = governor
         self.clock = clock
-        self.contexts = ContextManager(core, ram_bytes=config.ram_bytes, clock=clock)
+        self.contexts = ContextManager(core, config, clock)
         self.policy = make_policy(config.policy)
         self.quantum = config.quantum
         self.ledger = Ledger()
-        self._contended = False  # somebody waits for a slot in this step
+        self._feeder = Feeder(core, self.contexts, self.ledger, config, clock)
         self.lines: dict[Pid, Line] = {}
         self.events: list[GenEvent] = []
         self.changed = True  # something other than token counts has changed since this was last cleared
         self.steps = 0
-        self.step_s = 0.0  # running mean of a decode step
-        self.prefilling: Pid | None = None  # read by other threads, to know whom an abort would hit
-        self._suspects: set[Pid] = set()  # were in a failed batch: fed alone until they are past it
+        self.engine_s = 0.0  # seconds in steps so far
+        self.prompt_tokens = self.cached_tokens = 0  # of generations that have begun: in all, and not fed
+        self.habits = Habits()
+        self.eta_errors: deque[float] = deque(maxlen=NUM_ETA_ERRORS)  # of waits that a forecast was made for
         self._queue_counter = 0
         self.threads = 0
 
@@ -68,22 +55,30 @@ class StepLoop:
         """Queue a generation. A sampler that cannot be made ends it with an error event."""
         request = job.request
         line = self._line(request.pid)
-        line.nice = request.nice
+        line.nice = request.nice if line.nice is None else line.nice  # it may have been changed since it asked
         try:
             job.sampler = self.core.sampler(request.params, request.grammar)
+            for token in request.prompt[len(request.prompt) - request.accepted :]:
+                job.sampler.accept(token)
+                job.stream.skip(self.core.piece(token))
         except Exception as error:
-            failure = error if isinstance(error, KernelError) else InternalError(f"no sampler: {error!r}")
-            self._emit(GenEvent(job.id, line.pid, error=failure))
+            job.close()
+            self._emit(GenEvent(job.id, line.pid, error=_no_sampler(error)))
             return
         if line.job is None:
-            self.ledger.join(line.pid, request.program or line.pid, self.queue())
+            self.ledger.join(line.pid, job.program, self.queue())
         line.jobs.append(job)
         if line.job is job:
             self._begin(line, job)
 
     def _begin(self, line: Line, job: Job) -> None:
         self._line_up(job)
-        job.cached = self.contexts.begin(line.context, job.request.prompt, self.config.chunk)
+        job.cached = self.contexts.begin(line.context, job.request.prompt)
+        now = self.clock.monotonic()
+        if line.ended_at is None:
+            self.habits = self.habits.came(now)
+        else:
+            self.habits = self.habits.returned(now - line.ended_at)
         self._enter(line, Phase.SUSPENDED if line.suspended else Phase.READY)
         if line.suspended:
             job.stop_waiting(self.clock.monotonic())
@@ -113,14 +108,13 @@ class StepLoop:
             others = self.queue()
             line.suspended = False
             if line.job is not None:
-                self.ledger.join(pid, line.job.request.program or pid, others)
+                self.ledger.join(pid, line.job.program, others)
                 self._line_up(line.job)
             self._enter(line, Phase.READY if line.job else Phase.IDLE)
 
     def renice(self, pid: Pid, nice: int) -> None:
-        if pid in self.lines:
-            self.lines[pid].nice = nice
-            self.changed = True
+        self._line(pid).nice = nice  # known from now on: one that asks while the model loads has still to come
+        self.changed = True
 
     def release(self, pid: Pid) -> None:
         """The process has ended: its generations are cancelled, its context is forgotten."""
@@ -130,8 +124,29 @@ class StepLoop:
             return
         while line.job is not None:
             self._finish(line, line.jobs[-1], Finish.CANCELLED)
+        if line.ended_at is not None:
+            self.habits = self.habits.left_off()
         del self.lines[pid]
         self.contexts.drop(pid)
+        self.changed = True
+
+    def capture(self, pid: Pid) -> Image:
+        """The context of `pid` as it stands. Raises NoSuchSnapshot: it has none yet."""
+        return self.contexts.capture(pid)
+
+    def plant(self, pid: Pid, image: Image) -> bool:
+        """Make `image` the context of `pid`. Raises InvalidState (it generates), and what ContextManager.plant does."""
+        line = self._line(pid)
+        if line.jobs:
+            raise InvalidState(f"process {pid} is generating", pid=pid)
+        planted = self.contexts.plant(pid, image)
+        line.context = self.contexts.get(pid)
+        self.changed = True
+        return planted
+
+    def settle(self) -> None:
+        """Take note of contexts whose files are written by now."""
+        self.contexts.tiers.settle()
         self.changed = True
 
     def set_policy(self, name: str, quantum: int | None) -> None:
@@ -139,6 +154,12 @@ class StepLoop:
         self.policy = make_policy(name)
         self.quantum = quantum or self.quantum
         self.changed = True
+
+    def expect(self, made_at: float, etas_ms: Mapping[Pid, float]) -> None:
+        """Note a forecast for those that waited when it was made, and still do."""
+        for pid, eta_ms in etas_ms.items():
+            if pid in self.lines and (job := self.lines[pid].job) is not None:
+                job.expect(made_at, eta_ms / 1e3)
 
     def fail_all(self, error: KernelError) -> None:
         """End every generation with `error`."""
@@ -160,9 +181,11 @@ class StepLoop:
         return tuple(
             Runnable(
                 pid=line.pid,
+                program=job.program,
                 arrived=job.id,
                 queued=job.queued,
-                nice=line.nice,
+                nice=line.nice or 0,
+                policy_class=job.request.policy_class,
                 holds_slot=job.running,
                 used=job.used,
                 pending=line.context.log.pending,
@@ -170,25 +193,44 @@ class StepLoop:
                 prompt=len(job.request.prompt) - job.cached,
                 produced=len(job.produced),
                 counter=self.ledger.counter(line.pid),
-                program=self.ledger.attained(line.pid),
+                attained=self.ledger.attained(line.pid),
             )
             for line in self.lines.values()
             if (job := line.job) is not None and not line.suspended
         )
 
+    @property
+    def core_s(self) -> float:
+        """Seconds in model calls so far."""
+        return self._feeder.core_s
+
+    @property
+    def costs(self) -> Costs:
+        """What model calls have lately taken."""
+        return self._feeder.costs
+
+    @property
+    def prefilling(self) -> Pid | None:
+        """Whose prompt is being fed. Any thread may ask, to know whom an abort would hit."""
+        return self._feeder.prefilling
+
     def step(self) -> None:
-        """Run one step: at most `chunk` tokens of prefill, then one token for everyone who decodes."""
+        """Run one step: prompts up to a budget, then one token for everyone who decodes."""
+        began, core_s = self.clock.monotonic(), self.core_s
         queue = self.queue()
         plan = self.policy.plan(queue, slots=self.core.spec.num_slots, quantum=self.quantum)
-        self._contended = len(plan.run) < len(queue)
         running = self._swap(plan.run)
         self._govern()
-        if self._prefill(running):
-            self._decode(running)
+        for line, job, choice in self._feeder.feed(running, contended=len(plan.run) < len(queue)):
+            self._take(line, job, choice)
         self.steps += 1
+        took = self.clock.monotonic() - began
+        self.engine_s += took
+        self._feeder.costs = self.costs.stepped(took - (self.core_s - core_s))
 
     def _govern(self) -> None:
-        threads = self.governor.update(self.clock.monotonic())
+        fixed = self.core.spec.fixed_threads
+        threads = self.governor.limit if fixed else self.governor.update(self.clock.monotonic())
         if threads != self.threads:
             self.threads = threads
             self.core.set_threads(threads)
@@ -209,92 +251,22 @@ class StepLoop:
             assert job is not None
             self.contexts.touch(line.context)
             self.contexts.enter(line.context, keep=chosen)
-            if not job.running:
-                job.take_slot(now)
+            if not job.running and (error := job.take_slot(now)) is not None:
+                self.eta_errors.append(error)
             self._enter(line, Phase.PREFILLING if line.context.log.next_size > 1 else Phase.DECODING)
             running.append((line, job))
         return running
 
-    def _prefill(self, running: list[tuple[Line, Job]]) -> bool:
-        """Feed prefill pieces in plan order, up to the step's budget. False: a call failed or was aborted.
-
-        The budget is a chunk, or two while fewer sequences decode than wait for that: decoding few at a time is what
-        costs most when many arrive together.
-        """
-        num_prefilling = sum(line.context.log.next_size > 1 for line, _ in running)
-        budget = self.config.chunk * (2 if 2 * num_prefilling > len(running) else 1)
-        for line, job in running:
-            log = line.context.log
-            while line.job is job and 1 < log.next_size <= budget:
-                start, tokens = log.next_piece()
-                budget -= len(tokens)
-                self.prefilling = line.pid
-                began = self.clock.monotonic()
-                try:
-                    row = self.core.prefill(_slot(line), tokens, start)
-                except CoreError as error:
-                    self._recover([(line, job)], error)
-                    return False
-                finally:
-                    self.prefilling = None
-                took = self.clock.monotonic() - began
-                job.prefill_s += took
-                self.ledger.charge(line.pid, PREFILL_COST * len(tokens), line.nice, contended=self._contended)
-                self._take(line, job, self._choose(line, job, row))
-        return True
-
-    def _decode(self, running: list[tuple[Line, Job]]) -> None:
-        rows = [(line, job) for line, job in running if line.job is job and line.context.log.next_size == 1]
-        rows.sort(key=lambda row: _slot(row[0]))
-        together = [row for row in rows if row[0].pid not in self._suspects]
-        alone = [[row] for row in rows if row[0].pid in self._suspects]
-        for batch in [together, *alone] if together else alone:
-            if not self._decode_batch(batch):
-                return
-
-    def _decode_batch(self, batch: list[tuple[Line, Job]]) -> bool:
-        logs = [line.context.log for line, _ in batch]
-        began = self.clock.monotonic()
-        try:
-            rows = self.core.decode(
-                [_slot(line) for line, _ in batch],
-                [log.tokens[log.fed_tokens] for log in logs],
-                [log.fed_tokens for log in logs],
-            )
-        except CoreError as error:
-            self._recover(batch, error)
-            return False
-        now = self.clock.monotonic()
-        took = now - began
-        self.step_s = took if not self.step_s else 0.9 * self.step_s + 0.1 * took
-        for line, job in batch:
-            job.decode_s += took
-            line.token_times.append(now)
-            self.ledger.charge(line.pid, 1.0, line.nice, contended=self._contended)
-        # Every row is read before anything else is done with the core: that may end what the rows lie in.
-        choices = [self._choose(line, job, row) for (line, job), row in zip(batch, rows, strict=True)]
-        for (line, job), choice in zip(batch, choices, strict=True):
-            self._take(line, job, choice)
-        return True
-
-    def _choose(self, line: Line, job: Job, row: Logits) -> int | CoreError | None:
-        """A piece of `line` is in its KV; when it was the last (else None) its logits choose a token."""
-        line.context.log.fed += 1
-        if line.context.log.pending:
-            return None
-        self._suspects.discard(line.pid)
-        try:
-            return job.choose(row)
-        except CoreError as error:
-            return error
-
-    def _take(self, line: Line, job: Job, token: int | CoreError | None) -> None:
+    def _take(self, line: Line, job: Job, choice: int | ModelFailed) -> None:
         """Show the chosen token and make it the next to be fed, or end the generation."""
-        if token is None:
+        if isinstance(choice, ModelFailed):
+            self._fail(line, job, choice)
             return
-        if isinstance(token, CoreError):
-            self._fail(line, job, ModelFailed(f"process {line.pid}: {token}", pid=line.pid))
-            return
+        if not job.produced:
+            self.prompt_tokens += len(job.request.prompt)
+            self.cached_tokens += job.cached
+            self.habits = self.habits.asked(len(job.request.prompt) - job.cached)
+        token = choice
         log = line.context.log
         if self.core.is_eog(token):
             self._finish(line, job, Finish.STOP)
@@ -309,29 +281,16 @@ class StepLoop:
         else:
             log.append(token)
 
-    def _recover(self, batch: list[tuple[Line, Job]], error: CoreError) -> None:
-        """After a failed call: cut what it may have written; whoever fails alone is ended, others try alone."""
-        if isinstance(error, DecodeFailed):
-            self.contexts.rebuild()
-        else:
-            for line, _ in batch:
-                self.core.trim(_slot(line), line.context.log.fed_tokens)
-        if isinstance(error, DecodeAborted):
-            return
-        if len(batch) > 1:
-            self._suspects.update(line.pid for line, _ in batch)
-            return
-        line, job = batch[0]
-        slot = line.context.slot
-        self._fail(line, job, ModelFailed(f"process {line.pid}, slot {slot}: {error}", pid=line.pid, slot=slot))
-
     # --- ends and changes ---------------------------------------------------------------------------------
 
     def _finish(self, line: Line, job: Job, reason: Finish) -> None:
         tail = job.stream.flush()
         if tail:
             self._emit(GenEvent(job.id, line.pid, text=tail))
-        result = job.result(reason, self.core.spec, self.clock.monotonic())
+        if reason is not Finish.CANCELLED:
+            self.habits = self.habits.finished(job.program, job.request.max_tokens, len(job.produced))
+        line.ended_at = now = self.clock.monotonic()
+        result = job.result(reason, self.core.spec, now)
         self._end(line, job, GenEvent(job.id, line.pid, done=result, tokens=job.untold()))
 
     def _fail(self, line: Line, job: Job, error: KernelError) -> None:
@@ -344,7 +303,7 @@ class StepLoop:
         line.jobs.remove(job)
         line.waited_s += job.wait_s
         job.close()
-        self._suspects.discard(line.pid)
+        self._feeder.forget(line.pid)
         self._emit(event)
         if not was_first:
             return
@@ -358,7 +317,7 @@ class StepLoop:
         """Take `job` off the running ones. Its context leaves its slot only when another needs that."""
         job.running = False
         job.used = 0
-        self._suspects.discard(line.pid)
+        self._feeder.forget(line.pid)
 
     def _enter(self, line: Line, phase: Phase) -> None:
         if line.phase is not phase:
@@ -392,7 +351,10 @@ class StepLoop:
         assert running <= self.core.spec.num_slots, "more run than there are slots"
 
 
-def _slot(line: Line) -> int:
-    slot = line.context.slot
-    assert slot is not None, f"process {line.pid} runs without a slot"
-    return slot
+def _no_sampler(error: Exception) -> KernelError:
+    """Why a generation cannot begin."""
+    if isinstance(error, KernelError):
+        return error
+    if isinstance(error, CoreError):
+        return BadRequest(str(error))
+    return InternalError(f"no sampler: {error!r}")

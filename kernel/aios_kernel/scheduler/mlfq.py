@@ -1,28 +1,26 @@
 """Multi-level feedback queue: short generations first; one that goes on sinks, level by level, below those that begin.
 
-A generation leaves level n after `quantum` * 2**n tokens there; within a level the slot is kept. Its prompt counts
-beforehand, so that one with a long prompt joins at the level where it would soon be anyway (skip-join, FastServe,
-Wu et al. 2023). One that has waited for long gets a quantum at the top.
+A generation leaves level n at `quantum` * 2**n tokens; within a level the one that came first keeps its slot. Its
+prompt counts beforehand, so that one with a long prompt joins at the level where it would soon be anyway (skip-join,
+FastServe, Wu et al. 2023).
 """
 
 from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from aios_kernel.scheduler.policy import PREFILL_COST, STARVING_S, Plan, Runnable, choose, level
+from aios_kernel.scheduler.policy import PREFILL_COST, Plan, Runnable, level, lowest
 
-LAST: Final = 4  # with a quantum of 32, for what is beyond 480 tokens; taken in turns there
+GROWTH: Final = 2
 
 
 class Mlfq:
     name: ClassVar[str] = "mlfq"
-    preempts: ClassVar[bool] = True
-    overtakes: ClassVar[bool] = True
 
     def plan(self, queue: tuple[Runnable, ...], *, slots: int, quantum: int) -> Plan:
-        def rank(entry: Runnable) -> int:
-            if entry.patience_s(quantum) >= STARVING_S:
-                return 0
-            return min(LAST, level(PREFILL_COST * entry.prompt + entry.produced, quantum))
+        def key(entry: Runnable) -> tuple[int, bool, int]:
+            service = PREFILL_COST * entry.prompt + entry.produced
+            depth = level(entry, service, quantum=quantum, base=quantum, growth=GROWTH)
+            return depth, entry.turn(quantum) != 0, entry.arrived
 
-        return choose(queue, slots, quantum=quantum << LAST, rank=rank)
+        return lowest(queue, slots, key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aios_kernel.errors import BadRequest
+from aios_kernel.scheduler.classes import ByClass
 from aios_kernel.scheduler.fair import Fair
 from aios_kernel.scheduler.fifo import Fifo
 from aios_kernel.scheduler.mlfq import Mlfq
@@ -18,9 +19,9 @@ POLICIES: Final[dict[str, type[Policy]]] = {
 }
 
 
-def make_policy(name: str) -> Policy:
-    """Raises BadRequest with the names there are."""
+def make_policy(name: str) -> ByClass:
+    """The policy within each policy class. Raises BadRequest with the names there are."""
     if name not in POLICIES:
         accepted = ", ".join(sorted(POLICIES))
         raise BadRequest(f"no policy {name!r}; there are {accepted}", key="policy", accepted=sorted(POLICIES))
-    return POLICIES[name]()
+    return ByClass(POLICIES[name]())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from aios_kernel.scheduler.policy import Plan, Runnable, choose
+from aios_kernel.scheduler.policy import Plan, Runnable, lowest
 
 AGEING: Final = 1.0  # nice values per second: nice 19 runs beside nice 0 after 19 s
 MARGIN: Final = 5.0  # nice values by which one that comes must be better to cut a quantum short
@@ -12,11 +12,11 @@ MARGIN: Final = 5.0  # nice values by which one that comes must be better to cut
 
 class Priority:
     name: ClassVar[str] = "priority"
-    preempts: ClassVar[bool] = True
-    overtakes: ClassVar[bool] = True
 
     def plan(self, queue: tuple[Runnable, ...], *, slots: int, quantum: int) -> Plan:
-        def rank(entry: Runnable) -> float:
-            return entry.nice - AGEING * entry.patience_s(quantum)
+        def key(entry: Runnable) -> tuple[float, int, int]:
+            turn = entry.turn(quantum)
+            rank = entry.nice - AGEING * entry.patience_s(quantum)
+            return rank - MARGIN if turn == 0 else rank, turn, entry.queued
 
-        return choose(queue, slots, quantum=quantum, rank=rank, margin=MARGIN)
+        return lowest(queue, slots, key)

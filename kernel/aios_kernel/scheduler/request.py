@@ -8,7 +8,7 @@ from typing import Final, NewType
 
 from aios_kernel.core import SamplingParams
 from aios_kernel.errors import KernelError
-from aios_kernel.protocol import Pid, QueueEntry, SchedInfo, SnapshotInfo, Tier
+from aios_kernel.protocol import Pid, PolicyClass, Tier
 
 JobId = NewType("JobId", int)
 
@@ -33,9 +33,11 @@ class GenRequest:
     prompt: tuple[int, ...]  # the whole context: what is already computed of it is reused
     params: SamplingParams = GREEDY
     grammar: str | None = None  # GBNF
+    accepted: int = 0  # of the prompt's last tokens: a reply under way, after which the sampler goes on
     stop: tuple[str, ...] = ()
     max_tokens: int = 512
     nice: int = 0
+    policy_class: PolicyClass = PolicyClass.NORMAL
     program: Pid | None = None  # the pid that its program began with; None: itself
     logits_hash: bool = False  # also hash each row of logits that a token was chosen from
 
@@ -94,16 +96,11 @@ class EngineStats:
     threads: int = 0
     tok_per_s: float = 0.0
     kv_bytes: int = 0  # in slots
-    ram_bytes: int = 0  # snapshots
+    ram_bytes: int = 0  # contexts off their slots, in memory
+    disk_bytes: int = 0  # and in files
+    prefix_bytes: int = 0  # beginnings of prompts, in memory
+    prefix_hit_rate: float = 0.0  # of all prompt tokens so far: those that needed no feeding
     steps: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """The engine as it stood between two steps; any thread may read it."""
-
-    usage: dict[Pid, Usage]
-    queue: tuple[QueueEntry, ...]
-    snapshots: tuple[SnapshotInfo, ...]
-    stats: EngineStats
-    sched: SchedInfo
+    engine_s: float = 0.0  # seconds in steps so far
+    core_s: float = 0.0  # of these: in model calls
+    eta_error: float | None = None  # as in KernelStatus

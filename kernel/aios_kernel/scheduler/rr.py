@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from aios_kernel.scheduler.policy import Plan, Runnable, choose
+from aios_kernel.scheduler.policy import Plan, Runnable, lowest
 
 
 class RoundRobin:
     name: ClassVar[str] = "rr"
-    preempts: ClassVar[bool] = True
-    overtakes: ClassVar[bool] = False
 
     def plan(self, queue: tuple[Runnable, ...], *, slots: int, quantum: int) -> Plan:
-        return choose(queue, slots, quantum=quantum, rank=lambda _: 0)
+        return lowest(queue, slots, lambda entry: (entry.turn(quantum), entry.queued))

@@ -31,6 +31,12 @@ class TextStream:
             return self._show(len(self._held))
         return self._show(len(self._held) - self._possible_stop())
 
+    def skip(self, piece: bytes) -> None:
+        """Take a token of a text that goes on: what of it was certain has been shown before."""
+        self.feed(piece)
+        self._shown.clear()
+        self.stopped = False  # who gave that text may have a stop string in it
+
     def flush(self) -> str:
         """The text held back, at the end of a generation that met no stop string."""
         if not self.stopped:

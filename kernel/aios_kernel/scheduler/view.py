@@ -1,42 +1,107 @@
-"""The engine's state as others see it, copied between steps."""
+"""The engine's state as others see it, copied between steps, and the queue as it will go on from there."""
 
 from __future__ import annotations
 
-import heapq
+from dataclasses import dataclass
+from functools import partial
 
-from aios_kernel.protocol import Pid, QueueEntry, SchedInfo
-from aios_kernel.scheduler.loop import Line, StepLoop
-from aios_kernel.scheduler.policies import POLICIES
+from aios_kernel.core import EngineConfig
+from aios_kernel.protocol import Pid, QueueEntry, SchedInfo, SnapshotInfo
+from aios_kernel.scheduler.classes import ByClass
+from aios_kernel.scheduler.experience import Costs, Habits
+from aios_kernel.scheduler.feed import prefill_budget
+from aios_kernel.scheduler.forecast import Forecast, Machine, Prospect, foresee
+from aios_kernel.scheduler.line import Line
+from aios_kernel.scheduler.loop import StepLoop
+from aios_kernel.scheduler.policies import POLICIES, make_policy
 from aios_kernel.scheduler.policy import Runnable
-from aios_kernel.scheduler.request import EngineStats, Phase, Usage, View
+from aios_kernel.scheduler.request import EngineStats, Phase, Usage
 
 IDLE_AFTER_S = 2.0  # a process that produced nothing for this long has rate 0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The engine as it stood between two steps; any thread may read it."""
+
+    at: float  # seconds of the engine's clock
+    usage: dict[Pid, Usage]
+    prospects: tuple[Prospect, ...]  # of those that run or wait
+    machine: Machine
+    suspended: tuple[Pid, ...]  # in a generation
+    snapshots: tuple[SnapshotInfo, ...]
+    stats: EngineStats
+    sched: SchedInfo
+
+
+def empty_view(config: EngineConfig) -> View:
+    """Before the model is loaded."""
+    return View(
+        at=0.0,
+        usage={},
+        prospects=(),
+        machine=_machine(config, make_policy(config.policy), config.quantum, Costs(), Habits(), 0.0),
+        suspended=(),
+        snapshots=(),
+        stats=EngineStats(slots=config.slots),
+        sched=_sched(config.policy, config.quantum),
+    )
 
 
 def view_of(loop: StepLoop) -> View:
     """A consistent, immutable copy."""
     now = loop.clock.monotonic()
-    queue = _queue_entries(loop)
-    reasons = {entry.pid: entry.reason for entry in queue}
-    usage = {pid: _usage(loop, line, reasons.get(pid), now) for pid, line in loop.lines.items()}
+    usage = {pid: _usage(loop, line, now) for pid, line in loop.lines.items()}
+    errors = sorted(loop.eta_errors)
     stats = EngineStats(
         slots=loop.core.spec.num_slots,
         slots_used=sum(1 for _ in loop.contexts.in_slots()),
         threads=loop.threads,
         tok_per_s=sum(entry.tok_per_s for entry in usage.values()),
         kv_bytes=sum(loop.contexts.kv_bytes(context) for context in loop.contexts.in_slots()),
-        ram_bytes=loop.contexts.ram_bytes,
+        ram_bytes=loop.contexts.tiers.ram_bytes,
+        disk_bytes=loop.contexts.tiers.disk_bytes,
+        prefix_bytes=loop.contexts.prefixes.num_bytes,
+        prefix_hit_rate=loop.cached_tokens / loop.prompt_tokens if loop.prompt_tokens else 0.0,
         steps=loop.steps,
+        engine_s=loop.engine_s,
+        core_s=loop.core_s,
+        eta_error=errors[len(errors) // 2] if errors else None,
     )
-    sched = SchedInfo(policy=loop.policy.name, policies=tuple(sorted(POLICIES)), quantum=loop.quantum)
-    return View(usage=usage, queue=queue, snapshots=loop.contexts.infos(), stats=stats, sched=sched)
+    return View(
+        at=now,
+        usage=usage,
+        prospects=tuple(_prospect(loop, entry) for entry in loop.queue()),
+        machine=_machine(loop.config, loop.policy, loop.quantum, loop.costs, loop.habits, now),
+        suspended=tuple(line.pid for line in loop.lines.values() if line.suspended and line.jobs),
+        snapshots=loop.contexts.infos(),
+        stats=stats,
+        sched=_sched(loop.policy.name, loop.quantum),
+    )
 
 
-def _usage(loop: StepLoop, line: Line, reason: str | None, now: float) -> Usage:
+def _machine(config: EngineConfig, policy: ByClass, quantum: int, costs: Costs, habits: Habits, now: float) -> Machine:
+    budget = partial(prefill_budget, config, costs)
+    return Machine(policy, config.slots, quantum, costs, habits, budget, habits.newcomers_per_s(now))
+
+
+def _sched(policy: str, quantum: int) -> SchedInfo:
+    return SchedInfo(policy=policy, policies=tuple(sorted(POLICIES)), quantum=quantum)
+
+
+def _prospect(loop: StepLoop, entry: Runnable) -> Prospect:
+    line = loop.lines[entry.pid]
+    assert line.job is not None
+    room = loop.core.spec.window - len(line.context.log) + 1
+    most = min(line.job.request.max_tokens, entry.produced + room)
+    return Prospect(entry, most, loop.contexts.adoptable(line.context))
+
+
+def _usage(loop: StepLoop, line: Line, now: float) -> Usage:
     context = line.context
     return Usage(
         phase=line.phase,
-        reason=reason or line.phase.value,
+        reason=_progress(line),
         slot=context.slot,
         tier=context.tier,
         ctx_used=len(context.log),
@@ -53,31 +118,31 @@ def _rate(line: Line, now: float) -> float:
     return (len(times) - 1) / (times[-1] - times[0])
 
 
-def _queue_entries(loop: StepLoop) -> tuple[QueueEntry, ...]:
-    entries = loop.queue()
-    holders = [entry for entry in entries if entry.holds_slot]
-    waiting = tuple(entry for entry in entries if not entry.holds_slot)
-    order = loop.policy.plan(waiting, slots=len(waiting), quantum=loop.quantum).run
-    running = [entry.pid for entry in holders]
-    result = [
-        QueueEntry(pid, "running", position, _progress(loop.lines[pid]), (), 0.0)
-        for position, pid in enumerate(running, 1)
-    ]
-    for position, (pid, eta_ms) in enumerate(zip(order, _etas_ms(loop, holders, order), strict=True), 1):
-        behind = (*running, *order[: position - 1])
-        result.append(QueueEntry(pid, "ready", position, _behind(behind), behind, eta_ms))
-    suspended = (line.pid for line in loop.lines.values() if line.suspended and line.jobs)
-    result += [
-        QueueEntry(pid, "suspended", position, "suspended", (), None) for position, pid in enumerate(suspended, 1)
-    ]
-    return tuple(result)
-
-
 def _progress(line: Line) -> str:
     if line.phase is Phase.PREFILLING:
         log = line.context.log
         return f"prefilling {log.fed_tokens}/{len(log)}"
     return line.phase.value
+
+
+def queue_of(view: View) -> tuple[QueueEntry, ...]:
+    """Who runs, who waits behind whom for how long yet, who is suspended. Takes milliseconds when many wait."""
+    running = (prospect.entry.pid for prospect in view.prospects if prospect.entry.holds_slot)
+    waiting = foresee(view.prospects, view.machine)
+    return (
+        *(QueueEntry(pid, "running", n, view.usage[pid].reason, (), 0.0) for n, pid in enumerate(running, 1)),
+        *(_waiting(pid, n, forecast, view) for n, (pid, forecast) in enumerate(waiting.items(), 1)),
+        *(QueueEntry(pid, "suspended", n, "suspended", (), None) for n, pid in enumerate(view.suspended, 1)),
+    )
+
+
+def _waiting(pid: Pid, position: int, forecast: Forecast, view: View) -> QueueEntry:
+    reason, eta_ms = _behind(forecast.behind), None
+    if forecast.in_s is not None:
+        eta_ms = forecast.in_s * 1e3
+    elif view.machine.costs.known:
+        reason += ", for too long to foresee"
+    return QueueEntry(pid, "ready", position, reason, forecast.behind, eta_ms)
 
 
 def _behind(pids: tuple[Pid, ...]) -> str:
@@ -88,28 +153,3 @@ def _behind(pids: tuple[Pid, ...]) -> str:
         names = [str(pid) for pid in pids]
         return "behind " + " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     return f"behind {pids[0]}, {pids[1]} and {len(pids) - 2} more"
-
-
-def _etas_ms(loop: StepLoop, holders: list[Runnable], order: tuple[Pid, ...]) -> list[float | None]:
-    """When each of `order` gets a slot, if everyone before it uses all that it may: upper estimates.
-
-    None: nobody can say.
-    """
-    if not loop.step_s or loop.policy.overtakes:
-        return [None for _ in order]
-    free = [_turn(loop, entry.pid, entry.used) for entry in holders]  # steps until each slot is free
-    free += [0] * (loop.core.spec.num_slots - len(holders))
-    heapq.heapify(free)
-    steps = []
-    for pid in order:
-        steps.append(free[0])
-        heapq.heapreplace(free, free[0] + _turn(loop, pid, 0))
-    return [count * loop.step_s * 1e3 for count in steps]
-
-
-def _turn(loop: StepLoop, pid: Pid, used: int) -> int:
-    """The most tokens that it may yet produce before it gives its slot to one that waits."""
-    job = loop.lines[pid].job
-    assert job is not None
-    left = job.request.max_tokens - len(job.produced)
-    return min(left, max(0, loop.quantum - used)) if loop.policy.preempts else left

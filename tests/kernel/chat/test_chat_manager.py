@@ -2,62 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
+from chats import DEADLINE_S, ask, chatting, real_model, with_script
 
 from aios_kernel.chat import ChatManager
-from aios_kernel.clock import SystemClock
-from aios_kernel.core import Core, EngineConfig
 from aios_kernel.errors import BadRequest, KernelStopping, ModelFailed
-from aios_kernel.models import find
 from aios_kernel.protocol import ChatRequest, Pid, ToolSpec
 from aios_kernel.scheduler.engine import Engine
-from aios_kernel.scheduler.request import GenEvent
-from aios_kernel.testing import ScriptedCore, babble, reply
 
-DEADLINE_S = 60.0
-CONFIG = EngineConfig(slots=2, window=4096, threads=1)
 CALC = ToolSpec(
     "calculator",
     "Computes an arithmetic expression.",
     {"type": "object", "properties": {"expression": {"type": "string", "maxLength": 12}}, "required": ["expression"]},
 )
 CALL = '<tool_call>{"name": "calculator", "arguments": {"expression": "12*7"}}</tool_call>'
-
-
-@asynccontextmanager
-async def chatting(load: Callable[[], Core]) -> AsyncIterator[tuple[ChatManager, Engine]]:
-    loop = asyncio.get_running_loop()
-
-    def deliver(events: list[GenEvent]) -> None:
-        loop.call_soon_threadsafe(manager.deliver, events)
-
-    engine = Engine(load, CONFIG, clock=SystemClock(), deliver=deliver)
-    manager = ChatManager(engine)
-    engine.start()
-    try:
-        yield manager, engine
-    finally:
-        await asyncio.to_thread(engine.close, DEADLINE_S)
-
-
-def with_script(text: str, use: Callable[[ChatManager, Engine], Awaitable[Any]]) -> Any:
-    """What `use` returns, over a model that answers everything with `text`; empty: that never ends."""
-
-    async def main() -> Any:
-        async with chatting(lambda: ScriptedCore(reply(text) if text else babble, CONFIG)) as (manager, engine):
-            return await asyncio.wait_for(use(manager, engine), DEADLINE_S)
-
-    return asyncio.run(main())
-
-
-def ask(text: str, **options: Any) -> ChatRequest:
-    return ChatRequest([{"role": "user", "content": text}], **options)
 
 
 def test_a_chat_streams_what_it_replies() -> None:
@@ -176,7 +136,6 @@ def test_bad_requests_are_named(request_: ChatRequest, message: str) -> None:
 @pytest.mark.model
 def test_the_real_model_answers_calls_and_obeys() -> None:
     """One load for what only a real model shows: the template, calls under each choice, JSON of a schema."""
-    nowhere = Path("/nonexistent")
     schema = {
         "type": "object",
         "properties": {
@@ -189,13 +148,8 @@ def test_the_real_model_answers_calls_and_obeys() -> None:
         "additionalProperties": False,
     }
 
-    def load() -> Core:
-        from aios_kernel.core.llama import LlamaCore
-
-        return LlamaCore.load(find(nowhere, {}, nowhere)[0].path, CONFIG)
-
     async def main() -> None:
-        async with chatting(load) as (manager, _):
+        async with chatting(real_model) as (manager, _):
             plain = await manager.chat(Pid(1), ask("Name a colour of the rainbow.", max_tokens=12), 0)
             assert plain.text
             assert plain.exact

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from aios_kernel.core import Core, EngineConfig, SamplingParams
+from aios_kernel.core import Core, CoreError, EngineConfig, KvBytes, Logits, SamplingParams
+from aios_kernel.core.selftest import check_exactness
 from aios_kernel.errors import BadRequest, ModelBroken
 from aios_kernel.models import find
 from aios_kernel.testing import ScriptedCore
@@ -85,16 +86,48 @@ def test_rebuild_empties_every_sequence(core: Core) -> None:
     assert first.tobytes() == core.prefill(1, prompt, 0).tobytes()
 
 
-def test_a_sampler_and_its_clone_choose_alike(core: Core) -> None:
+def test_a_sampler_that_accepted_the_same_tokens_goes_on_alike(core: Core) -> None:
     params = SamplingParams(temperature=1.5, seed=7, repeat_penalty=1.2)
-    sampler = core.sampler(params, None)
+    first = core.sampler(params, None)
     row = core.prefill(0, tokens_of(core, "The colours of the rainbow are"), 0).copy()
-    for _ in range(5):
-        sampler.sample(row)
-    clone = sampler.clone()
-    assert [sampler.sample(row) for _ in range(20)] == [clone.sample(row) for _ in range(20)]
+    chosen = [first.sample(row, position) for position in range(6, 26)]
+    other = core.sampler(params, None)
+    for token in chosen[:5]:
+        other.accept(token)
+    assert chosen[5:] == [other.sample(row, position) for position in range(11, 26)]
+    first.close()
+    other.close()
+
+
+@pytest.mark.model
+def test_dice_follow_the_probabilities_and_the_seed() -> None:
+    from aios_kernel.core.llama import LlamaCore
+
+    core = LlamaCore.load(model_path(), CONFIG)
+    row = np.full(core.spec.n_vocab, -30.0, dtype=np.float32)
+    row[5], row[9] = np.log(0.75), np.log(0.25)
+    draws = {}
+    for seed in (1, 2):
+        sampler = core.sampler(SamplingParams(temperature=1.0, seed=seed), None)
+        draws[seed] = [sampler.sample(row, position) for position in range(2_000)]
+        sampler.close()
+    core.close()
+    assert set(draws[1]) == {5, 9}
+    assert abs(draws[1].count(5) / 2_000 - 0.75) < 0.05
+    assert draws[1] != draws[2]
+
+
+@pytest.mark.model
+def test_a_token_that_the_grammar_forbids_is_not_accepted() -> None:
+    from aios_kernel.core.llama import LlamaCore
+
+    core = LlamaCore.load(model_path(), CONFIG)
+    sampler = core.sampler(SamplingParams(), 'root ::= "yes" | "no"')
+    (maybe,) = core.tokenize("maybe", special=False)[:1]
+    with pytest.raises(CoreError, match="grammar"):
+        sampler.accept(maybe)
     sampler.close()
-    clone.close()
+    core.close()
 
 
 def test_a_broken_grammar_is_a_bad_request(core: Core) -> None:
@@ -132,16 +165,48 @@ def test_the_default_model_is_exact_here() -> None:
 
 
 class Drifting(ScriptedCore):
-    """A core whose numbers depend on the size of the batch, as flash attention's do."""
+    """A core whose numbers change in batches of more than two, with threads, or after a restore."""
 
-    def decode(self, seqs, tokens, positions):  # type: ignore[no-untyped-def]
-        return super().decode(seqs, tokens, positions) + len(seqs) * 1e-3
+    def __init__(self, **flaws: bool) -> None:
+        super().__init__(config=CONFIG)
+        self.flaws = flaws
+        self.restored = False
+
+    def restore(self, seq: int, data: KvBytes) -> None:
+        super().restore(seq, data)
+        self.restored = True
+
+    def decode(self, seqs: Sequence[int], tokens: Sequence[int], positions: Sequence[int]) -> Logits:
+        rows = super().decode(seqs, tokens, positions)
+        rows += 1e-3 * (self.flaws.get("batch", False) and len(seqs) > 2)
+        rows += 1e-3 * (self.flaws.get("threads", False) and self.threads > 1)
+        rows += 1e-3 * (self.flaws.get("restore", False) and self.restored)
+        return rows
 
 
-def test_the_self_test_finds_a_core_that_is_not_exact() -> None:
-    from aios_kernel.core.selftest import check_exactness
+@pytest.mark.parametrize(
+    ("flaws", "verdict"),
+    [
+        ({}, (True, 3, False)),
+        ({"batch": True}, (True, 2, False)),
+        ({"threads": True}, (True, 3, True)),
+        ({"batch": True, "threads": True}, (True, 2, True)),
+        ({"restore": True}, (False, 3, False)),
+    ],
+)
+def test_the_self_test_finds_the_settings_that_are_exact(
+    flaws: dict[str, bool], verdict: tuple[bool, int, bool]
+) -> None:
+    found = check_exactness(Drifting(**flaws), threads=2)
+    assert verdict == (found.exact, found.max_batch, found.fixed_threads), found.reason
+    assert ("larger batches" in found.reason) == ("batch" in flaws)
 
-    assert (check_exactness(ScriptedCore(config=CONFIG))[0], True) == (True, True)
-    exact, reason = check_exactness(Drifting(config=CONFIG))
-    assert not exact
-    assert "batch of 2" in reason
+
+@pytest.mark.model
+def test_an_unloaded_model_tokenizes_no_more() -> None:
+    from aios_kernel.core.llama import LlamaCore
+
+    core = LlamaCore.load(model_path(), CONFIG)
+    core.close()
+    with pytest.raises(CoreError, match="unloaded"):
+        core.tokenize("hello", special=False)

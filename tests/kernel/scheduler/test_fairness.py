@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulator import STEP_S, Simulator
+from simulator import STEP_S, Simulator, Turn
 
 from aios_kernel.protocol import Pid
 from aios_kernel.scheduler.policies import POLICIES
-from aios_kernel.scheduler.policy import STARVING_S, level
+from aios_kernel.scheduler.policy import PREFILL_COST, STARVING_S, Runnable, level
 from aios_kernel.scheduler.priority import AGEING
 from aios_kernel.scheduler.service import NICE_RATIO, Ledger
 
@@ -119,10 +119,12 @@ def test_a_stream_of_short_ones_does_not_starve_a_long_one() -> None:
     assert world.service[1] > QUANTUM
 
 
-@given(quantum=st.integers(1, 64), depth=st.integers(0, 8))
-def test_each_level_is_twice_as_wide(quantum: int, depth: int) -> None:
-    below = quantum * (2**depth - 1)
-    assert [level(service, quantum) for service in (below, below + quantum * 2**depth)] == [depth, depth + 1]
+@given(base=st.integers(1, 64), growth=st.integers(2, 16), depth=st.integers(0, 4))
+def test_each_level_ends_a_factor_after_the_one_above(base: int, growth: int, depth: int) -> None:
+    fresh = Runnable(Pid(1), Pid(1), 1, 1, 0, holds_slot=False, used=0, pending=1)
+    end = base * growth**depth
+    levels = [level(fresh, service, quantum=1, base=base, growth=growth) for service in (end - 1, end)]
+    assert levels == [depth, depth + 1]
 
 
 # --- fair
@@ -130,24 +132,49 @@ def test_each_level_is_twice_as_wide(quantum: int, depth: int) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
+    slots=st.integers(1, 4),
     nice=st.tuples(st.integers(-5, 5), st.integers(-5, 5)),
+    members=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     sizes=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     others=st.integers(0, 3),
 )
-def test_the_service_of_two_that_always_want_more_stays_close(
-    nice: tuple[int, int], sizes: tuple[int, int], others: int
+def test_the_service_of_two_programs_that_always_want_more_stays_close(
+    slots: int, nice: tuple[int, int], members: tuple[int, int], sizes: tuple[int, int], others: int
 ) -> None:
-    """Weighted service differs by at most two quanta (and a prompt) of the one for whom a token counts most."""
-    world = Simulator("fair", quantum=QUANTUM)
+    """The bound of VTC: weighted service differs by at most what two rounds of quanta (and prompts) of all slots
+    charge, however many processes and calls either program has. Each can fill all slots, as VTC takes for granted."""
+    world = Simulator("fair", slots=slots, quantum=QUANTUM)
     prompt = 4
-    for pid in range(1, 3 + others):
-        for _ in range(800 // sizes[pid % 2] + 1):
-            world.call(pid, sizes[pid % 2], prompt=prompt, nice=nice[pid % 2])
-    bound = 2 * (QUANTUM + prompt) * NICE_RATIO ** max(nice)
+    for program in range(2 + others):
+        for member in range(slots + members[program % 2] - 1):
+            for _ in range(400 // sizes[program % 2] + 1):
+                pid = 100 * (program + 1) + member
+                world.call(pid, sizes[program % 2], prompt=prompt, nice=nice[program % 2], root=program + 1)
+    bound = 2 * slots * (QUANTUM + PREFILL_COST * prompt) * NICE_RATIO ** max(nice)
     for _ in range(60):
-        world.step(10)
-        counters = [world.ledger.counter(Pid(pid)) for pid in (1, 2)]
+        world.step(5)
+        counters = [world.ledger.counter(Pid(pid)) for pid in (100, 200)]
         assert abs(counters[0] - counters[1]) <= bound
+
+
+def test_twenty_children_get_one_share() -> None:
+    world = Simulator("fair", slots=2, quantum=QUANTUM)
+    for child in range(20):
+        world.call(100 + child, 10_000, root=1)
+    for child in range(2):
+        world.call(200 + child, 10_000, root=2)
+    world.step(1000)
+    shares = [sum(world.service[pid] for pid in world.procs if world.procs[pid].root == root) for root in (1, 2)]
+    assert shares[0] == pytest.approx(shares[1], abs=4 * QUANTUM)
+    assert all(world.service[100 + child] for child in range(20)), "each child has its turn in its program's share"
+
+
+def test_two_programs_run_beside_each_other_not_one_after_the_other() -> None:
+    world = Simulator("fair", slots=2, quantum=QUANTUM)
+    for pid, root in ((11, 1), (12, 1), (21, 2), (22, 2)):
+        world.call(pid, 1000, root=root)
+    world.step(200)
+    assert all({world.procs[Pid(pid)].root for pid in served} == {1, 2} for served in world.served[QUANTUM:])
 
 
 def test_a_nice_value_is_worth_its_weight() -> None:
@@ -200,7 +227,7 @@ def test_a_slot_that_nobody_else_wanted_is_not_charged() -> None:
 
 def test_a_program_that_had_little_goes_first_over_calls_and_children() -> None:
     world = Simulator("plas", quantum=QUANTUM)
-    world.call(1, 60)
+    world.call(1, 400)
     world.drain()
     world.call(11, 60, root=1)  # a child of 1, new itself
     world.call(2, 60)
@@ -210,6 +237,17 @@ def test_a_program_that_had_little_goes_first_over_calls_and_children() -> None:
         world.call(pid, 4, root=root)
     world.drain()
     assert set(world.finished[3:5]) == {2, 21}
+
+
+def test_of_programs_of_one_length_the_oldest_runs_to_its_end() -> None:
+    """Taking turns would end them all at the end."""
+    world = Simulator("plas", slots=2, quantum=QUANTUM)
+    for pid in range(1, 9):
+        world.program(pid, [Turn(4, 2 * QUANTUM)] * 5)
+    world.drain()
+    done = [world.procs[Pid(pid)].done_at for pid in range(1, 9)]
+    assert done == sorted(done)
+    assert sum(done) / len(done) < 0.75 * world.now
 
 
 def test_an_old_program_is_not_starved_by_new_ones() -> None:

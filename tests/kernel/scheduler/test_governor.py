@@ -30,6 +30,11 @@ def test_a_neighbour_that_stays_busy_takes_a_core() -> None:
     assert threads_with(2, [0.0, 0.67, 1.0]) == [2, 2, 1]
 
 
+def test_one_long_busy_sample_is_enough() -> None:
+    governor = Governor(2, iter([CpuTimes(0, 0), CpuTimes(2, 1)]).__next__)
+    assert [governor.update(0.0), governor.update(1.0)] == [2, 1]
+
+
 def test_a_burst_takes_none() -> None:
     assert threads_with(2, [1.0, 0.1, 1.0, 0.1]) == [2, 2, 2, 2]
 

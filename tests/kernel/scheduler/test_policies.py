@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -7,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios_kernel.errors import BadRequest
-from aios_kernel.protocol import Pid
+from aios_kernel.protocol import Pid, PolicyClass
 from aios_kernel.scheduler.policies import POLICIES, make_policy
 from aios_kernel.scheduler.policy import Runnable
 
 
 @st.composite
-def queues(draw: st.DrawFn) -> tuple[tuple[Runnable, ...], int]:
+def queues(draw: st.DrawFn, classes: Sequence[PolicyClass] = tuple(PolicyClass)) -> tuple[tuple[Runnable, ...], int]:
     """(run queue, slots), with at most that many holders."""
     slots = draw(st.integers(1, 6))
     count = draw(st.integers(0, 12))
@@ -22,17 +23,19 @@ def queues(draw: st.DrawFn) -> tuple[tuple[Runnable, ...], int]:
     queue = [
         Runnable(
             pid=Pid(i + 1),
+            program=Pid(draw(st.integers(1, 4))),
             arrived=i,
             queued=places[i],
             nice=draw(st.integers(-20, 19)),
             holds_slot=i in holders,
             used=draw(st.integers(0, 10)) if i in holders else 0,
-            pending=1,
-            waited_s=draw(st.sampled_from([0.0, 0.5, 9.0, 40.0])),
+            pending=draw(st.sampled_from([1, 1, 500])),
+            policy_class=draw(st.sampled_from(classes)),
+            waited_s=draw(st.sampled_from([0.0, 0.5, 29.0, 31.0, 70.0])),
             prompt=draw(st.integers(0, 4000)),
             produced=draw(st.integers(0, 1000)),
             counter=draw(st.floats(0, 1e6)),
-            program=draw(st.floats(0, 1e6)),
+            attained=draw(st.floats(0, 1e6)),
         )
         for i in range(count)
     ]
@@ -83,14 +86,14 @@ def test_a_slot_just_given_is_not_taken_again(
     assert kept <= set(policy.plan(then, slots=slots, quantum=quantum).run)
 
 
-@given(queue_and_slots=queues())
+@given(queue_and_slots=queues([PolicyClass.NORMAL]))
 def test_fifo_runs_the_earliest(queue_and_slots: tuple[tuple[Runnable, ...], int]) -> None:
     queue, slots = queue_and_slots
     expected = sorted(queue, key=lambda entry: entry.arrived)[:slots]
     assert tuple(entry.pid for entry in expected) == make_policy("fifo").plan(queue, slots=slots, quantum=1).run
 
 
-@given(queue_and_slots=queues(), quantum=st.integers(1, 8))
+@given(queue_and_slots=queues([PolicyClass.NORMAL]), quantum=st.integers(1, 8))
 def test_rr_keeps_holders_within_their_quantum_and_yields_after_it(
     queue_and_slots: tuple[tuple[Runnable, ...], int], quantum: int
 ) -> None:

@@ -1,5 +1,6 @@
 """Conversation: with a task it answers and ends; without one it talks until standard input ends.
 
+Begun with a copy of another's context it goes on from there; a reply that was cut off is then all of its task.
 Messages from other processes are turns too, and a process that sent one gets the reply into its mailbox.
 An interrupt ends the turn, not the conversation.
 """
@@ -18,6 +19,9 @@ async def main(agent: Agent) -> None:
     conversation = agent.conversation(SYSTEM, repeat_penalty=REPEAT_PENALTY)
     if agent.task.strip():
         await conversation.say(await agent.input())
+        return
+    if conversation.unfinished:
+        await conversation.finish()
         return
     async for heard in agent.listen():
         if not heard.text.strip():

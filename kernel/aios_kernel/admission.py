@@ -1,0 +1,50 @@
+"""What a process may ask for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from aios_kernel.errors import BadRequest, InvalidState, NoSuchAgent
+from aios_kernel.protocol import PolicyClass, RunRequest
+from aios_kernel.scheduler.classes import HIGHEST_FIRST
+
+
+def check_request(request: RunRequest, model: str) -> None:
+    """model: the reference of the one that the kernel runs, "" without one. Raises BadRequest, InvalidState."""
+    check_nice(request.nice)
+    if request.max_tokens is not None and request.max_tokens < 1:
+        raise BadRequest(f"max_tokens = {request.max_tokens}: must be at least 1", key="max_tokens")
+    if request.deadline_s is not None and not request.deadline_s > 0:
+        raise BadRequest(f"deadline_s = {request.deadline_s:g}: must be more than 0", key="deadline_s")
+    if request.fork is not None and request.snapshot is not None:
+        raise BadRequest("fork and snapshot exclude each other: there is one context", key="fork")
+    if request.policy_class is not None and request.policy_class not in HIGHEST_FIRST:
+        accepted = [policy_class.value for policy_class in HIGHEST_FIRST]
+        message = f"policy class {request.policy_class!r}: must be one of {', '.join(accepted)}"
+        raise BadRequest(message, key="policy_class", accepted=accepted)
+    if request.model not in (None, model):
+        raise InvalidState(
+            f"the kernel runs {model or 'no model'}: `aios model use {request.model}` first", model=model
+        )
+
+
+def inherited_class(wanted: str | None, parents: PolicyClass) -> str:
+    """The policy class of a child that is to have `wanted`: at best its parent's. An unknown one is let pass."""
+    if wanted not in HIGHEST_FIRST:
+        return wanted or parents
+    return max(PolicyClass(wanted), parents, key=HIGHEST_FIRST.index)
+
+
+def check_nice(nice: int) -> None:
+    """Raises BadRequest."""
+    if not -20 <= nice <= 19:
+        raise BadRequest(f"nice = {nice}: must be -20 to 19", key="nice")
+
+
+def check_agent(name: str, names: Sequence[str]) -> None:
+    """names: the installed agents. Raises NoSuchAgent."""
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; see `aios agents ls`"
+        raise NoSuchAgent(f"no agent {name!r}{hint}", agent=name, near=near)
