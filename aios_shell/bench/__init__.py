@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from aios_shell.io import Cancel
 
 
+INTERRUPTED: Final = "interrupted"
+
+
 @dataclass(frozen=True, slots=True)
 class Benchmark:
     """One row of `aios bench ls`. The minutes are those of its runs on two cores, with a peer."""
@@ -56,16 +59,18 @@ class Module(Protocol):
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     row.name: row
     for row in (
-        Benchmark("paper", "Math, Narrating, Rec agents: waiting and turnaround under each way of scheduling", 2, 4),
-        Benchmark("consistency", "same tokens and logits alone, together, preempted, through disk, on a prefix", 1, 2),
-        Benchmark("switch", "a context switch against recomputing the context, 256 to 4,096 tokens", 2, 2),
-        Benchmark("short", "8 short requests at once", 5, 2),
-        Benchmark("mixed", "long prefills, then short requests", 3, 5),
+        Benchmark("paper", "Math, Narrating, Rec agents: waiting and turnaround under each way of scheduling", 2, 3),
+        Benchmark(
+            "consistency", "same tokens and logits alone, together, preempted, through disk, on a prefix", 1, 1.5
+        ),
+        Benchmark("switch", "a context switch against recomputing the context, 256 to 4,096 tokens", 1, 1),
+        Benchmark("short", "8 short requests at once", 5, 1),
+        Benchmark("mixed", "long prefills, then short requests", 3, 4),
         Benchmark("agents", "multi-turn agents with a shared prompt, more of them than slots", 2, 4),
-        Benchmark("fair", "one agent floods: how long its victims take", 3, 2),
-        Benchmark("scale", "250 to 2,000 agents alive at once", 1, 6),
-        Benchmark("overhead", "what the kernel costs over the bare core", 3, 2),
-        Benchmark("neighbours", "decoding while other programs keep the cores busy", 3, 3),
+        Benchmark("fair", "one agent floods: how long its victims take", 2, 1.5),
+        Benchmark("scale", "250 to 2,000 agents alive at once", 1, 7.5),
+        Benchmark("overhead", "what the kernel costs over the bare core", 3, 1.5),
+        Benchmark("neighbours", "decoding while other programs keep the cores busy", 2, 2),
     )
 }
 
@@ -144,9 +149,9 @@ def run(benchmark: Benchmark, setting: Setting, result: Result) -> None:
             for figures in generator:
                 result.runs.append(figures)
     except KernelError as error:
-        result.error = error.message
+        result.error = INTERRUPTED if setting.cancel.fired else error.message
     except KeyboardInterrupt:
-        result.error = "interrupted"
+        result.error = INTERRUPTED
         raise
     finally:
         setting.progress.end()

@@ -19,7 +19,7 @@ from aios_shell.bench.trace import Conversation, Trace, Turn, Writer
 SLOTS: Final = 4
 NUM_AGENTS: Final = 24
 NUM_TURNS: Final = 4
-SYSTEM_WORDS: Final = 300  # about 360 tokens
+SYSTEM_WORDS: Final = 600  # about 700 tokens
 ARRIVE_WITHIN_S: Final = 2.0
 GOAL: Final = Goal(2.5, "at least")
 DEADLINE_S: Final = 300.0

@@ -77,9 +77,11 @@ def measure(
 
 
 def failed(what: str, failures: Sequence[str]) -> list[Measure]:
-    """A row that says how many failed, when any did."""
-    goal = Goal(0, "at most", "value")
-    return [measure(f"{what} that failed", [float(len(failures))], unit="", goal=goal)] if failures else []
+    """A row that says how many failed, and why the first one did, when any did."""
+    if not failures:
+        return []
+    goal, count = Goal(0, "at most", "value"), [float(len(failures))]
+    return [measure(f"{what} that failed", count, unit="", peer_name=f"first: {failures[0]}", goal=goal)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from aios_shell.bench.trace import Conversation, Trace, Turn, Writer
 SLOTS: Final = 8
 NUM_LONG: Final = 3
 NUM_SHORT: Final = 16
-LONG_WORDS: Final = 2500  # about 3,000 tokens
+LONG_WORDS: Final = 2700  # about 3,000 tokens
 FIRST_S, LAST_S = 0.5, 20.0  # the short ones arrive; the long prompts take two cores over half a minute
 GOAL_FIRST: Final = Goal(50, "at least")
 GOAL_TOTAL: Final = Goal(0.95, "at least")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,7 @@ from aios_kernel.errors import KernelError
 from aios_shell.bench.measure import Chart
 
 WIDTH, HEIGHT = 6.4, 3.6  # inches, of each chart
+LABEL_WIDTH = 14  # characters of a line below a bar
 _STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "aios",  # the same figures give the same file
     "svg.fonttype": "none",
@@ -60,6 +62,8 @@ def _draw(axes: Any, chart: Chart) -> None:
             axes.plot(series.x, series.y, marker="o" if chart.kind == "points" else "", label=series.name)
     if chart.log_x:
         axes.set_xscale("log")
+    elif chart.kind == "lines":
+        axes.set_xlim(left=0)
     if chart.log_y:
         axes.set_yscale("log")
     if len(chart.series) > 1:
@@ -71,5 +75,5 @@ def _draw_bars(axes: Any, chart: Chart) -> None:
     for place, series in enumerate(chart.series):
         left = -0.4 + width * (place + 0.5)
         axes.bar([i + left for i in range(len(names))], series.y, width, label=series.name)
-    axes.set_xticks(range(len(names)), [str(name).replace(" ", "\n", 1) for name in names])
+    axes.set_xticks(range(len(names)), [textwrap.fill(str(name), LABEL_WIDTH) for name in names])
     axes.grid(visible=False, axis="x")

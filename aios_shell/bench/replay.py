@@ -64,8 +64,10 @@ def play(trace: Trace, server: Endpoint, on_reply: Callable[[Reply], None] = lam
 async def _play(trace: Trace, server: Endpoint, on_reply: Callable[[Reply], None]) -> list[Reply]:
     headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
     limits = aiohttp.ClientTimeout(total=trace.deadline_s)
+    # A connection each: servers differ in how long they keep one, and a request on one just closed would fail.
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), headers=headers, timeout=limits, read_bufsize=LINE_BYTES
+        connector=connector, headers=headers, timeout=limits, read_bufsize=LINE_BYTES
     ) as http:
         began = asyncio.get_running_loop().time()
         player = _Player(http, server, began, trace.deadline_s, on_reply)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -30,10 +28,10 @@ def bench(
     wanted = benchmarks.find(names)
     folder = _folder(io, plot)
     outcome = _Outcome(io, quick, _look_at(peer))
-    status = 0
     try:
-        with _heeding_term(io):
+        with _Hearing(io):
             outcome.run(wanted, runs)
+        status = INTERRUPTED if io.cancel.fired else 0
     except KeyboardInterrupt:
         status = INTERRUPTED
     if json:
@@ -45,17 +43,35 @@ def bench(
     return status or (0 if all(result.good for result in outcome.results.values()) else 1)
 
 
-@contextlib.contextmanager
-def _heeding_term(io: Io) -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does: else a kernel of ours would be left behind. A thread cannot hear it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: io.session.foreground.interrupt())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+class _Hearing:
+    """Hears Ctrl-C while benchmarks run. Signals come to the main thread; in a pipeline they run in another one."""
+
+    def __init__(self, io: Io) -> None:
+        self._io = io
+        self._thread = threading.current_thread()
+        self._heard = False
+
+    def interrupt(self) -> None:
+        if self._heard:
+            return  # kernels are being stopped, which has its own deadline
+        self._heard = True
+        if threading.current_thread() is self._thread:
+            raise KeyboardInterrupt
+        self._io.cancel.fire()
+
+    def detach(self) -> None:
+        self.interrupt()
+
+    def __enter__(self) -> None:
+        foreground = self._io.session.foreground
+        foreground.add(self)
+        if self._thread is threading.main_thread():  # SIGTERM too: else a kernel of ours would be left behind
+            self._before = signal.signal(signal.SIGTERM, lambda *_: foreground.interrupt())
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._before)
+        self._io.session.foreground.remove(self)
 
 
 def _list(io: Io, json: bool) -> int:

@@ -53,6 +53,7 @@ class Process:
     request: RunRequest
     model: str
     started_at: float
+    program: Pid  # the oldest of its ancestors, else itself: with all its descendants it is one program
     state: ProcState = S.NEW
     reason: str = "starting"
     os_pid: int | None = None
@@ -101,11 +102,6 @@ class Process:
         return min(self.activities.values(), key=lambda activity: _PRECEDENCE.index(activity[0]))
 
     @property
-    def program(self) -> Pid:
-        """The oldest of its ancestors, else itself: with all its descendants it is one program."""
-        return self.ancestors[0] if self.ancestors else self.pid
-
-    @property
     def policy_class(self) -> PolicyClass:
         return PolicyClass(self.request.policy_class or PolicyClass.NORMAL)
 
@@ -140,7 +136,7 @@ class ProcessTable:
         pid = Pid(self._last_pid)
         ancestors = (*parent.ancestors, parent.pid) if parent else ()
         ppid = parent.pid if parent else Pid(0)
-        process = Process(pid, ppid, ancestors, request, model, at, nice=request.nice)
+        process = Process(pid, ppid, ancestors, request, model, at, (*ancestors, pid)[0], nice=request.nice)
         process.story.append(Move(at, process.state, process.reason))
         self._procs[pid] = process
         return process

@@ -44,6 +44,7 @@ def test_failures_are_a_row_only_when_there_are_some() -> None:
     (row,) = failed("agents", ["a", "b"])
     assert (row.name, row.ours, row.met) == ("agents that failed", 2.0, False)
     assert isinstance(row, Measure)
+    assert row.peer_name == "first: a"
 
 
 def test_a_distribution_ends_at_all_of_them() -> None:

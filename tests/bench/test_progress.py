@@ -38,13 +38,17 @@ def test_on_a_pipe_there_is_a_line_for_each_step() -> None:
 def test_on_a_terminal_there_are_bars_that_go_when_done() -> None:
     ours, theirs = pty.openpty()
     tty.setraw(theirs)
-    os.set_blocking(ours, False)
-    try:
-        drive(Io(Session(no_kernel), stderr=theirs))
-        shown_bytes = os.read(ours, 1 << 16)
-    finally:
-        os.close(theirs)
-        os.close(ours)
+    drive(Io(Session(no_kernel), stderr=theirs))
+    os.close(theirs)
+    shown_bytes = b"".join(iter(lambda: _read(ours), b""))
+    os.close(ours)
     assert b"bench" in shown_bytes
-    assert b"2/2" in shown_bytes
+    assert b"0:00:0" in shown_bytes
     assert shown_bytes.endswith((b"\x1b[2K", b"\x1b[?25h"))
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 1 << 16)
+    except OSError:  # the other end is closed, and everything is read
+        return b""

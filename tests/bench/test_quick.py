@@ -102,6 +102,7 @@ def test_in_a_pipeline_it_can_be_broken_off_too(system: System, temporary: Path)
     with system.popen("-c", "bench overhead --quick | cat", start_new_session=True) as process:
         assert process.stderr is not None
         assert "1/3" in process.stderr.readline()
-        os.killpg(process.pid, signal.SIGINT)
-        process.communicate(timeout=DEADLINE_S)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+        _, err = process.communicate(timeout=DEADLINE_S)
+    assert "interrupted" in err
     assert [p for p in psutil.process_iter() if str(temporary) in _home(p)] == []

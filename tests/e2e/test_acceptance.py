@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import signal
 import subprocess
 
 import psutil
@@ -105,7 +105,10 @@ def test_unknown_word_and_broken_line(system: System) -> None:
 def test_a_killed_kernel_is_replaced_and_remembers(system: System) -> None:
     system.ok("run", "math", "What is 2+3?")
     before = {row["pid"] for row in system.json("ps", "--all")}
-    os.kill(system.json("kernel", "status")["pid"], signal.SIGKILL)
+    kernel = psutil.Process(system.json("kernel", "status")["pid"])
+    kernel.kill()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        kernel.wait(30)  # it takes a moment to give a gigabyte back, and answers nobody meanwhile
     done = system.run("ps", "--all", "--json")
     assert done.returncode == 0, done.stderr
     assert "died" in done.stderr

@@ -30,7 +30,7 @@ class EngineConfig:
     threads: int = 0  # 0: as many as there are cores that nobody else keeps busy
     exact: bool = True  # false: faster where the self-test finds limits, and bits may differ
     gpu_layers: int = -1  # layers on the GPU, where llama.cpp was built for one; -1: all, 0: none
-    policy: str = "rr"
+    policy: str = "plas"  # within 8 to 19 % of the best mean completion; see tests/kernel/scheduler/compare.py
     quantum: int = 32  # tokens a process may produce before it yields to one that waits
     chunk: int = 32  # tokens of one prefill call: 264, 277 and 276 tokens/s at 16, 32 and 64 (2 cores, AVX2)
     step_ms: int = 150  # prefill of one step is cut to about this, so that those who decode wait no longer

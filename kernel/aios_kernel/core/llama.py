@@ -124,7 +124,8 @@ class LlamaCore:
         model, vocab = self._model, self._vocab
         template = llama_cpp.llama_model_chat_template(model, None)
         window = llama_cpp.llama_n_ctx_seq(self._context)
-        settings = f"streams, no flash attention, kv f16, gpu_layers={self._config.gpu_layers}"
+        # llama.cpp writes the number of streams into every state, and takes none with another
+        settings = f"{self._config.slots} streams, no flash attention, kv f16, gpu_layers={self._config.gpu_layers}"
         return ModelSpec(
             name=path.stem,
             path=str(path),

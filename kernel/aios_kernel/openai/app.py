@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from aios_kernel.daemon import Kernel
 from aios_kernel.errors import BadRequest, InternalError, KernelError, NoSuchModel, NotAuthenticated
+from aios_kernel.openai.conversation import Conversations
 from aios_kernel.openai.reply import CompletionFrames, error_body, error_status
 from aios_kernel.openai.request import Completion, chat_args, parse
 from aios_kernel.protocol import ChatReply, EventKind, RunRequest, SyscallRequest
@@ -26,8 +27,9 @@ DEFAULT_MODEL: Final = "default"
 
 
 def create_app(kernel: Kernel) -> FastAPI:
-    """The application over one kernel. It has no state of its own, and describes itself to nobody."""
+    """The application over one kernel. It describes itself to nobody."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    conversations = Conversations()
     for kind, handler in _ERROR_HANDLERS.items():
         app.add_exception_handler(kind, handler)
 
@@ -53,7 +55,7 @@ def create_app(kernel: Kernel) -> FastAPI:
         await _check_model(kernel, completion.model)
         model = kernel.llm.model.ref if kernel.llm.model else ""
         frames = CompletionFrames(model, int(kernel.clock.now()), completion.include_usage)
-        running = _Running(kernel, completion, group, frames)
+        running = _Running(kernel, conversations, completion, group, frames)
         if completion.stream:
             return EventStream(streamed(running, frames, lambda: kernel.llm.num_active), patience_s=KEEP_ALIVE_S)
         reply = await while_connected(request, running(lambda _text: None))
@@ -65,9 +67,17 @@ def create_app(kernel: Kernel) -> FastAPI:
 class _Running:
     """One completion as a virtual process, whose only syscall is llm.chat."""
 
-    def __init__(self, kernel: Kernel, completion: Completion, group: str, frames: CompletionFrames) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        conversations: Conversations,
+        completion: Completion,
+        group: str,
+        frames: CompletionFrames,
+    ) -> None:
         """Raises BadRequest for what llm.chat cannot be asked."""
         self._kernel, self._frames = kernel, frames
+        self._conversations, self._messages = conversations, completion.messages
         self._request = RunRequest(AGENT, completion.task, group=group)
         self._args = chat_args(completion)
         self._max_tokens = completion.max_reply
@@ -75,7 +85,9 @@ class _Running:
     async def __call__(self, on_delta: OnDelta) -> ChatReply:
         kernel = self._kernel
         async with kernel.supervisor.virtual(self._request) as life:
-            self._frames.pid = life.process.pid
+            process = life.process
+            self._frames.pid = process.pid
+            process.program = self._conversations.began(process.request.group, self._messages, process.pid)
             spec = kernel.llm.spec or await kernel.llm.ready()
             max_tokens = min(self._max_tokens or spec.window, spec.window)
             call = SyscallRequest("llm.chat", {**self._args, "max_tokens": max_tokens})

@@ -15,7 +15,7 @@ from aios_kernel.protocol import Pid
 SAMPLES: Final = 32  # generations of one kind that are remembered
 MIN_SAMPLES: Final = 3  # of a kind, before it is believed
 MAX_KINDS: Final = 256
-WINDOW_S: Final = 30  # for newcomers
+WINDOW_S: Final = 30  # for newcomers: those that have not asked for so long
 
 
 def running_mean(mean: float, value: float) -> float:
@@ -69,57 +69,58 @@ class Habits:
     again: float = 0.0  # of processes whose generation has ended: the share that asks for another
     pause_s: float = 0.0  # until it does
     prompt: float = 0.0  # tokens to feed for it
-    _came: tuple[float, ...] = ()  # seconds, rounded down, in which processes came that had not asked before
+    _came: tuple[float, ...] = ()  # the last seconds, rounded down, in which newcomers asked
     _lengths: Mapping[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)  # least lately added first
 
-    def asked(self, prompt: int) -> Habits:
-        """So many tokens were fed for a generation."""
-        return replace(self, prompt=running_mean(self.prompt, prompt))
-
-    def came(self, now: float) -> Habits:
-        """A process asks for the first time."""
+    def asked(self, now: float, ended_at: float | None) -> Habits:
+        """A process asks for a generation; its last one ended at that time, if there was one."""
+        if ended_at is not None and now - ended_at <= WINDOW_S:
+            pause_s = running_mean(self.pause_s, now - ended_at)
+            return replace(self, again=running_mean(self.again, 1.0), pause_s=pause_s)
         second = float(int(now))
         recent = [time for time in self._came if second - WINDOW_S < time < second]
         return replace(self, _came=(*recent, second))
 
-    def newcomers_per_s(self, now: float) -> float:
-        """How often that happens, by the share of the last seconds in which it did: of processes that come on their
-        own some share a second, while a crowd that is started at once says nothing about later."""
-        busy = sum(now - WINDOW_S <= time for time in self._came)
-        return -math.log(1 - min(busy, WINDOW_S - 1) / WINDOW_S)
-
-    def returned(self, pause_s: float) -> Habits:
-        """It is not its process's first one: so long after the last one's end."""
-        return replace(self, again=running_mean(self.again, 1.0), pause_s=running_mean(self.pause_s, pause_s))
+    def fed(self, prompt: int) -> Habits:
+        """So many tokens were fed for a generation."""
+        return replace(self, prompt=running_mean(self.prompt, prompt))
 
     def left_off(self) -> Habits:
         """A process has ended after its last generation."""
         return replace(self, again=running_mean(self.again, 0.0))
 
-    def finished(self, program: Pid, most: int, produced: int) -> Habits:
-        """A generation that might have produced `most` tokens has."""
+    def finished(self, program: Pid, max_tokens: int, produced: int) -> Habits:
+        """A generation has ended by itself, or at its limit."""
         lengths = dict(self._lengths)
-        for kind in _kinds(program, most):
+        for kind in _kinds(program, max_tokens):
             lengths[kind] = (*lengths.pop(kind, ())[1 - SAMPLES :], produced)
         for kind in list(lengths)[: max(0, len(lengths) - MAX_KINDS)]:
             del lengths[kind]
         return replace(self, _lengths=lengths)
 
-    def left(self, program: Pid, most: int, produced: int) -> float:
+    def newcomers_per_s(self, now: float) -> float:
+        """How often processes come that have not asked lately: if they come in a share p of the seconds, -ln(1 - p).
+
+        Not by their number: a crowd that is started at once says nothing about later.
+        """
+        busy = sum(now - WINDOW_S <= time for time in self._came)
+        return -math.log(1 - min(busy, WINDOW_S - 1) / WINDOW_S)
+
+    def left(self, program: Pid, max_tokens: int, produced: int) -> float:
         """Tokens that one which has produced so many will likely produce yet, by the most telling kind that is known.
 
         That is what those before it that came as far went on to produce; one that is longer than they were is taken
         to be in its middle. One that cannot be compared is taken to use all that it may.
         """
-        for kind in _kinds(program, most):
+        for kind in _kinds(program, max_tokens):
             lengths = self._lengths.get(kind, ())
             longer = [length - produced for length in lengths if length > produced]
             if len(longer) >= MIN_SAMPLES:
-                return min(most - produced, sum(longer) / len(longer))
+                return min(max_tokens - produced, sum(longer) / len(longer))
             if len(lengths) >= MIN_SAMPLES:
-                return min(most - produced, produced)
-        return most - produced
+                return min(max_tokens - produced, produced)
+        return max_tokens - produced
 
 
-def _kinds(program: Pid, most: int) -> tuple[tuple[str, int], ...]:
-    return ("program", program), ("limit", most), ("all", 0)
+def _kinds(program: Pid, max_tokens: int) -> tuple[tuple[str, int], ...]:
+    return ("program", program), ("limit", max_tokens), ("all", 0)

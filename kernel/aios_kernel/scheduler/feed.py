@@ -104,6 +104,7 @@ class Feeder:
             took = self._clock.monotonic() - began
             self.core_s += took
         job.prefill_s += took
+        job.fed += len(tokens)
         self.costs = self.costs.prefilled(len(tokens), took)
         self._ledger.charge(line.pid, PREFILL_COST * len(tokens), line.nice or 0, contended=contended)
         return self._choices([(line, job)], [row])
@@ -136,6 +137,7 @@ class Feeder:
             self.core_s += took
         for line, job in batch:
             job.decode_s += took
+            job.fed += not job.produced  # a prompt's last piece may be one token
             line.token_times.append(now)
             self._ledger.charge(line.pid, 1.0, line.nice or 0, contended=contended)
         # Every row is read before anything else is done with the core: that may end what the rows lie in.

@@ -31,7 +31,8 @@ class Prospect:
     """One that runs or waits."""
 
     entry: Runnable
-    most: int  # tokens that its generation may produce in all
+    max_tokens: int  # of its generation
+    room: int = 1 << 20  # tokens that its window has left
     adoptable: int = 0  # of its pending tokens: those that it takes over from others when it gets a slot
 
 
@@ -87,20 +88,21 @@ class _Future:
         self.now_s = 0.0
         self.queue: list[Runnable] = []
         self._machine = machine
-        self._most: dict[Pid, int] = {}
+        self._max_tokens: dict[Pid, int] = {}
         self._left: dict[Pid, int] = {}  # tokens that it will yet produce
         self._adoptable: dict[Pid, int] = {}
         for prospect in prospects:
             entry = copy.copy(prospect.entry)
-            self._most[entry.pid], self._adoptable[entry.pid] = prospect.most, prospect.adoptable
+            self._max_tokens[entry.pid], self._adoptable[entry.pid] = prospect.max_tokens, prospect.adoptable
             self._add(entry)
+            self._left[entry.pid] = min(self._left[entry.pid], prospect.room)
         self._places = count(1 + max((max(entry.arrived, entry.queued) for entry in self.queue), default=0))
         self._returns = 0.5  # of those that have ended, rounded: who is due to ask again
         self._away: list[tuple[float, Pid, Runnable]] = []  # a heap: who asks again when
         self._num_newcomers = 0
 
     def _add(self, entry: Runnable) -> None:
-        left = self._machine.habits.left(entry.program, self._most[entry.pid], entry.produced)
+        left = self._machine.habits.left(entry.program, self._max_tokens[entry.pid], entry.produced)
         self._left[entry.pid] = max(1, round(left))
         self.queue.append(entry)
 
@@ -173,7 +175,7 @@ class _Future:
         while self._num_newcomers < self._machine.newcomers_per_s * self.now_s - 0.5:
             self._num_newcomers += 1
             pid = Pid(NOBODY + self._num_newcomers)
-            self._most[pid] = max(self._most.values())
+            self._max_tokens[pid] = max(self._max_tokens.values())
             self._ask(Runnable(pid, pid, 0, 0, 0, holds_slot=False, used=0, pending=0))
 
     def _ask(self, entry: Runnable) -> None:

@@ -33,7 +33,8 @@ class Job:
         self._forecast: tuple[float, float] | None = None  # of this wait: when it was made, the seconds it said
         self.used = 0
         self.produced: list[int] = []
-        self.cached = len(request.prompt)  # until it begins nothing of it is fed
+        self.cached = len(request.prompt)  # tokens of the prompt that need no feeding, as far as is known
+        self.fed = 0  # prompt tokens that it did feed
         self._told = 0  # tokens that events have told of
         self.stream = TextStream(request.stop)
         self.wait_s = self.prefill_s = self.decode_s = 0.0

@@ -74,11 +74,7 @@ class StepLoop:
     def _begin(self, line: Line, job: Job) -> None:
         self._line_up(job)
         job.cached = self.contexts.begin(line.context, job.request.prompt)
-        now = self.clock.monotonic()
-        if line.ended_at is None:
-            self.habits = self.habits.came(now)
-        else:
-            self.habits = self.habits.returned(now - line.ended_at)
+        self.habits = self.habits.asked(self.clock.monotonic(), line.ended_at)
         self._enter(line, Phase.SUSPENDED if line.suspended else Phase.READY)
         if line.suspended:
             job.stop_waiting(self.clock.monotonic())
@@ -263,9 +259,10 @@ class StepLoop:
             self._fail(line, job, choice)
             return
         if not job.produced:
+            job.cached = max(0, len(job.request.prompt) - job.fed)  # what was lost on the way has been fed after all
             self.prompt_tokens += len(job.request.prompt)
             self.cached_tokens += job.cached
-            self.habits = self.habits.asked(len(job.request.prompt) - job.cached)
+            self.habits = self.habits.fed(len(job.request.prompt) - job.cached)
         token = choice
         log = line.context.log
         if self.core.is_eog(token):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,6 +11,7 @@ from aios_kernel.protocol import Pid
 from aios_kernel.scheduler.policy import Runnable
 
 NICE_RATIO: Final = 1.25  # one nice value is worth this factor, as in Linux
+MAX_OVER: Final = 1_024  # programs whose processes have all ended, of which the service is remembered
 
 
 @dataclass(slots=True)
@@ -18,7 +20,7 @@ class Program:
 
     attained: float = 0.0
     counter: float = 0.0  # weighted service that others had to wait for
-    members: set[Pid] = field(default_factory=set)  # those that still count: the first one, and who generated
+    members: set[Pid] = field(default_factory=set)  # living processes that have generated
 
 
 class Ledger:
@@ -27,6 +29,7 @@ class Ledger:
     def __init__(self) -> None:
         self._programs: dict[Pid, Program] = {}
         self._roots: dict[Pid, Pid] = {}  # of each process that has joined
+        self._over: OrderedDict[Pid, None] = OrderedDict()  # programs without members, the first to end first
 
     def join(self, pid: Pid, root: Pid, others: Iterable[Runnable]) -> None:
         """`pid`, of the program that `root` began, wants to run from now on, beside `others`.
@@ -35,7 +38,8 @@ class Ledger:
         """
         self._roots[pid] = root
         program = self._programs.setdefault(root, Program())
-        program.members.update((root, pid))
+        program.members.add(pid)
+        self._over.pop(root, None)
         others = tuple(others)
         if all(other.program != root for other in others):
             program.counter = lifted(program.counter, others)
@@ -59,13 +63,17 @@ class Ledger:
         return self._programs[self._roots[pid]]
 
     def release(self, pid: Pid) -> None:
-        """The process has ended. Its program is forgotten with the last of its members."""
+        """The process has ended. A program without members is remembered for a while: a conversation may go on."""
         root = self._roots.pop(pid, pid)
         program = self._programs.get(root)
-        if program is not None:
-            program.members.discard(pid)
-            if not program.members:
-                del self._programs[root]
+        if program is None or pid not in program.members:
+            return
+        program.members.discard(pid)
+        if not program.members:
+            self._over[root] = None
+            if len(self._over) > MAX_OVER:
+                oldest, _ = self._over.popitem(last=False)
+                del self._programs[oldest]
 
 
 def lifted(counter: float, others: Iterable[Runnable]) -> float:

@@ -92,9 +92,8 @@ def _sched(policy: str, quantum: int) -> SchedInfo:
 def _prospect(loop: StepLoop, entry: Runnable) -> Prospect:
     line = loop.lines[entry.pid]
     assert line.job is not None
-    room = loop.core.spec.window - len(line.context.log) + 1
-    most = min(line.job.request.max_tokens, entry.produced + room)
-    return Prospect(entry, most, loop.contexts.adoptable(line.context))
+    room = loop.core.spec.window - len(line.context.log) + 1  # the last token need not be fed
+    return Prospect(entry, line.job.request.max_tokens, room, loop.contexts.adoptable(line.context))
 
 
 def _usage(loop: StepLoop, line: Line, now: float) -> Usage:

@@ -109,7 +109,7 @@ def test_a_reply_goes_on_elsewhere_as_it_would_have_here(
     path = tmp_path / "story.aios"
     write_image(path, image, model="", created_at=0.0, meta={})
     kept: Image = read_image(path)[0] if same_build else replace(read_image(path)[0], build_key="another")
-    there = start(EngineConfig(slots=1, window=512))
+    there = start(EngineConfig(slots=2, window=256))
     assert same_build == there.engine.plant(Pid(7), kept).result(DEADLINE_S)
     request = GenRequest(Pid(7), image.tokens, params, grammar, accepted=spoken, max_tokens=40 - spoken)
     rest = there.result(there.engine.submit(request))

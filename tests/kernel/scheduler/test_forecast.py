@@ -109,7 +109,7 @@ def test_what_others_have_of_a_prompt_is_not_waited_for() -> None:
         entry.pending = 501
     costs = Costs(decode_s={1: STEP_S}, prefill_s=0.01)
     slow, fast = (
-        foresee([Prospect(entries[0], 1, adoptable), Prospect(entries[1], 1)], machine("fifo", costs=costs))
+        foresee([Prospect(entries[0], 1, adoptable=adoptable), Prospect(entries[1], 1)], machine("fifo", costs=costs))
         for adoptable in (0, 400)
     )
     assert slow[Pid(2)].in_s == pytest.approx(5 + STEP_S)
@@ -122,7 +122,7 @@ def test_who_asks_again_before_another_had_its_turn_goes_first_if_it_has_had_les
         Runnable(Pid(2), Pid(2), 2, 2, 0, holds_slot=False, used=0, pending=1),
         Runnable(Pid(3), Pid(3), 3, 3, 0, holds_slot=False, used=0, pending=1, attained=10_000),
     ]
-    leaves, returns = Habits(), Habits().returned(0.01)
+    leaves, returns = Habits(), Habits().asked(0.01, 0.0)
     told = [
         foresee([Prospect(entry, 4) for entry in queue], replace(machine("plas"), habits=habits))[Pid(3)].in_s
         for habits in (leaves, returns)
@@ -178,7 +178,8 @@ def test_what_is_left_is_never_more_than_may_be(lengths: list[int], most: int, d
 def test_a_crowd_says_little_about_later_and_a_stream_says_much() -> None:
     crowd = stream = Habits()
     for n in range(30):
-        crowd, stream = crowd.came(100 + n / 100), stream.came(100.0 + n)
+        crowd, stream = crowd.asked(100 + n / 100, None), stream.asked(100.0 + n, 10.0)
     assert crowd.newcomers_per_s(131) < 0.1
     assert stream.newcomers_per_s(130) > 1
+    assert stream.again == 0, "90 s later it is a newcomer"
     assert stream.newcomers_per_s(131 + WINDOW_S) == 0

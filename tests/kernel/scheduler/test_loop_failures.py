@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from loop_bench import WINDOW, Bench, alone
 
-from aios_kernel.core import CoreError, DecodeAborted, DecodeFailed, EngineConfig, NoKvSlot, RestoreFailed
+from aios_kernel.core import CoreError, DecodeAborted, DecodeFailed, EngineConfig, KvBytes, NoKvSlot, RestoreFailed
 from aios_kernel.errors import BadRequest, InternalError, ModelFailed
+from aios_kernel.protocol import Pid
 from aios_kernel.testing import ScriptedCore, babble
 
 
@@ -77,3 +78,30 @@ def test_a_context_rebuilt_in_the_middle_of_a_step_costs_the_others_nothing() ->
     assert alone("x" * 20, 5).text == bench.text(first)
     assert alone("x" * 16 + "y" * 9, 5).text == bench.text(second)
     assert alone("z" * 7, 20).text == bench.text(other)
+
+
+class Fragile(ScriptedCore):
+    """Refuses the first state that it is given."""
+
+    refused = False
+
+    def restore(self, seq: int, data: KvBytes) -> None:
+        if not self.refused:
+            self.refused = True
+            raise RestoreFailed("no")
+        super().restore(seq, data)
+
+
+def test_a_prompt_that_had_to_be_fed_again_does_not_count_as_cached() -> None:
+    config = EngineConfig(slots=2, window=WINDOW, quantum=4, chunk=16)
+    bench = Bench(Fragile(config=config))
+    shared = "a beginning that two of them share, all alike "
+    first = bench.submit(1, shared + "1\n", max_tokens=1)
+    bench.finish()
+    bench.loop.suspend(Pid(1))
+    again = bench.submit(1, shared + "1\n", max_tokens=1)
+    bench.submit(2, shared + "2\n", max_tokens=1)
+    bench.finish()
+    bench.loop.resume(Pid(1))
+    bench.finish()
+    assert (bench.result(first).tokens_cached, bench.result(again).tokens_cached) == (0, 32)
