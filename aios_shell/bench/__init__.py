@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import secrets
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -91,6 +92,7 @@ class Setting:
     cancel: Cancel
     quick: bool = False
     peers: tuple[Endpoint, ...] = ()
+    seed: str = field(default_factory=lambda: secrets.token_hex(4))  # a lasting peer must not know the prompts already
     notes: list[str] = field(default_factory=list)
     models: set[str] = field(default_factory=set)
 

@@ -81,7 +81,7 @@ def _rates(setting: Setting, number: int, name: str, servers: dict[str, Endpoint
     rates = {}
     for side in sides:
         setting.step(f"run {number + 1}, {NEIGHBOURS[name][0] if name in NEIGHBOURS else name}, {side}")
-        words = Writer(f"{setting.name} {number} {name}")
+        words = Writer(f"{setting.name} {setting.seed} {number} {name}")
         rates[side] = decode_rate(play(trace(words, setting.quick), servers[side]))
     return rates
 

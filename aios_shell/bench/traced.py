@@ -62,11 +62,13 @@ def runs(setting: Setting, spec: Traced) -> Generator[Run, None, None]:
         setting.begin(setting.runs * len(players))
         for number in range(setting.runs):
             peer_name = players[1].label if len(players) > 1 else ""
-            run: Run = {"peer_name": peer_name, "judged": peer is not None, "peer": None}
+            run: Run = {"peer_name": peer_name, "judged": peer is not None, "peer": None, "seed": setting.seed}
             for player in players if number % 2 == 0 else players[::-1]:
                 setting.step(f"run {number + 1}, {player.label}")
                 # Two policies are of one kernel: the second would find the prompts of the first.
-                trace = spec.trace(Writer(f"{setting.name} {number} {player.policy or ''}"), setting.quick)
+                trace = spec.trace(
+                    Writer(f"{setting.name} {setting.seed} {number} {player.policy or ''}"), setting.quick
+                )
                 with _policy(here, player.policy) if player.policy else nullcontext():
                     run[player.side] = _checked(player, play(trace, player.server))
             yield run
