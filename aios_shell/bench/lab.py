@@ -155,13 +155,13 @@ def lab(config: Config, cancel: Cancel) -> Iterator[Lab]:
             yield here
 
 
-def until(true: Callable[[], bool], timeout_s: float, late: str) -> None:
+def until(true: Callable[[], bool], timeout_s: float, late: str, every_s: float = LOOK_EVERY_S) -> None:
     """Ask again and again: there are things that the kernel tells only whoever asks. Raises DeadlineHit with `late`."""
     deadline = time.monotonic() + timeout_s
     while not true():
         if time.monotonic() > deadline:
             raise DeadlineHit(f"{late} after {timeout_s:g} s")
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(every_s)
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ SYSTEM: Final = (
 TOKENS: Final = 4
 ALIVE_S: Final = 120.0  # for all of them to have come to wait for their message
 END_S: Final = 900.0
+LOOK_EVERY_S: Final = 0.5  # at the kernel's memory: looking takes time from the model
 GOAL_LINE: Final = Goal(0.99, "at least", "value")
 GOAL_FINISHED: Final = Goal(100, "at least", "value")
 GOAL_MEMORY: Final = Goal(256, "at most", "value")  # kB an agent: event log, mailbox, pipes, rows of tables
@@ -56,11 +57,11 @@ def _run(setting: Setting, here: Lab, size: int, writer: Writer) -> Run:
     pids = [here.start(prompt=f"Name a {writer.thing()}.", **fixed) for _ in range(size)]
     _await_all(here, pids)
     alive = time.perf_counter()
-    own_mb = _private_mb(here)
+    num_alive, own_mb = memory.look().procs, _private_mb(here)
     setting.step(f"{size} agents run")
     for pid in pids:
         here.client.send(pid, "go")
-    until(lambda: not memory.look().procs, END_S, f"not all of {size} agents have ended")
+    until(lambda: not memory.look().procs, END_S, f"not all of {size} agents have ended", LOOK_EVERY_S)
     wanted = set(pids)
     ended = [info for info in here.client.procs(all=True) if info.pid in wanted]
     codes = Counter(info.exit_code for info in ended)
@@ -68,6 +69,7 @@ def _run(setting: Setting, here: Lab, size: int, writer: Writer) -> Run:
     first, last = min(info.started_at for info in ended), max(info.ended_at or time.time() for info in ended)
     return {
         "agents": size,
+        "alive": num_alive,
         "seconds": last - first,
         "start_s": alive - started,
         "finished": codes[0],
@@ -116,7 +118,8 @@ def measures(runs: Sequence[Run]) -> list[Measure]:
     shares = [100 * run["finished"] / run["agents"] for run in runs]
     most = max(runs, key=lambda run: int(run["agents"]))
     name = f"{most['agents']:,} agents"
-    found = [measure(f"of up to {name} finished", [min(shares)], unit="%", goal=GOAL_FINISHED)]
+    found = [measure("alive at the same moment", [most["alive"]], unit="agents")]
+    found += [measure(f"of up to {name} finished", [min(shares)], unit="%", goal=GOAL_FINISHED)]
     if len(set(sizes)) > 1:
         seconds = [run["seconds"] for run in runs]
         besides = [run["kernel_besides_mb"] * 1e3 for run in runs]

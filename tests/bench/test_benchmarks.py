@@ -136,6 +136,7 @@ def test_fair_holds_the_slowest_victim_against_its_share() -> None:
 def agents_alive(size: int, seconds: float) -> dict[str, Any]:
     return {
         "agents": size,
+        "alive": size,
         "seconds": seconds,
         "start_s": size / 100,
         "finished": size,
