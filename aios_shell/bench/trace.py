@@ -1,7 +1,7 @@
 """What is asked of a server, when, by whom: the same for ours and for a peer, and never the same twice.
 
-Words are drawn anew for each run from the benchmark's name and the run's number, so that every run can be repeated
-and no server's prompt cache knows a prompt from an earlier one.
+Words are drawn anew for each run, from a seed that stands in the JSON beside its figures: a run can be repeated, and no
+server's prompt cache knows a prompt from an earlier one.
 """
 
 from __future__ import annotations
