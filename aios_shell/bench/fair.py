@@ -33,7 +33,7 @@ GOAL: Final = Goal(1.2, "at most")
 
 def runs(setting: Setting) -> Generator[Run, None, None]:
     """Yields {"alone_s", policy: {flood: seconds of each victim}}."""
-    tokens = 16 if setting.quick else TOKENS
+    tokens = 8 if setting.quick else TOKENS
     setting.begin(setting.runs * (1 + len(POLICIES) * len(FLOODS)))
     with setting.lab({"model": {"slots": SLOTS}}) as here:
         for number in range(setting.runs):
