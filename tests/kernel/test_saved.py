@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import resource
 import struct
@@ -187,22 +188,28 @@ async def test_what_a_killed_kernel_left_half_written_is_removed(folder: Path) -
     assert entries(folder) == ["story.aios"]
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond 100 bytes: write(2) fails as on a disk that is full."""
+    """No file may grow beyond 100 bytes: write(2) fails as on a disk that is full.
+
+    No fixture: pytest reports a test before its fixtures end, and its own output may go to a file.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-async def test_a_full_disk_is_one_line_and_leaves_nothing(snapshots: Snapshots, folder: Path, full_disk: None) -> None:
-    with pytest.raises(LimitHit, match=r"story\.aios: File too large"):
-        await snapshots.save(process(), "story")
-    with pytest.raises(LimitHit):
-        await snapshots.open_living(process())
-    with pytest.raises(LimitHit, match="snapshots: File too large"):
-        await snapshots.receive(body(b"AIOSSNAP" + bytes(1000)), "story")
+async def test_a_full_disk_is_one_line_and_leaves_nothing(snapshots: Snapshots, folder: Path) -> None:
+    with full_disk():
+        with pytest.raises(LimitHit, match=r"story\.aios: File too large"):
+            await snapshots.save(process(), "story")
+        with pytest.raises(LimitHit):
+            await snapshots.open_living(process())
+        with pytest.raises(LimitHit, match="snapshots: File too large"):
+            await snapshots.receive(body(b"AIOSSNAP" + bytes(1000)), "story")
     assert entries(folder) == []
 
 
