@@ -55,7 +55,7 @@ def routes() -> str:
 
 
 def states() -> str:
-    source = (Path(errors.__file__).parent / "protocol.py").read_text()
+    source = (Path(errors.__file__).parent / "protocol" / "processes.py").read_text()
     meaning = dict(re.findall(r'^    [A-Z]+ = "(\w+)"  # (.*)$', source, re.M))
     rows = [(s.value, meaning[s.value], ", ".join(n.value for n in ProcState if n in ALLOWED[s])) for s in ProcState]
     return table(("state", "means", "may become"), rows)

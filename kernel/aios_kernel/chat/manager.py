@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -37,6 +38,8 @@ Grant = Callable[[int], AbstractContextManager[int]]
 # about a decode step; the way to a thread and back takes 0.13 ms.
 LARGE: Final = 16_384
 
+MAX_KEPT: Final = 128  # conversations of ended processes; memory for their contexts mostly ends before that
+
 NUM_GRAMMARS: Final = 64  # kept, of at most 200 kB each
 
 _SUMMARY: Final = SamplingParams(repeat_penalty=1.1)  # without it a small model falls into circles
@@ -54,6 +57,7 @@ class ChatManager:
         self._overflow = overflow
         self._generations = Generations(engine)
         self._memories: dict[Pid, Memory] = {}
+        self._kept: OrderedDict[bytes, tuple[Pid, Memory]] = OrderedDict()  # of ended processes; the last is the newest
         self._workers = Workers()
         self._grammars: dict[bytes, str] = {}  # by what they are made of; the last used one is the last
         self._renderer: Renderer | None = None
@@ -102,6 +106,7 @@ class ChatManager:
                     prompt=(*fit.prompt.tokens, *fit.prompt.given),
                     params=params,
                     grammar=grammar,
+                    head=fit.prompt.head,
                     accepted=len(fit.prompt.given),
                     stop=tuple(request.stop),
                     max_tokens=request.max_tokens,
@@ -171,10 +176,28 @@ class ChatManager:
         """Make it what `pid` last said and got: its next chat reuses these tokens, and leaves out what it left out."""
         self._memory(pid).plant(conversation)
 
-    def release(self, pid: Pid) -> Future[None]:
-        """The process has ended: forget it, here and in the engine. The future resolves when the engine has."""
-        self._memories.pop(pid, None)
-        return self._engine.release(pid)
+    def release(self, pid: Pid, keep: bytes | None = None) -> Future[None]:
+        """The process has ended: forget it, here and in the engine. The future resolves when the engine has.
+
+        keep: a name under which what it said, and its context, are kept for `inherit`; the least recent ones go.
+        """
+        memory = self._memories.pop(pid, None)
+        if keep is None or memory is None:
+            return self._engine.release(pid)
+        dropped = self._kept.pop(keep, None)
+        self._kept[keep] = pid, memory
+        if len(self._kept) > MAX_KEPT:
+            _, dropped = self._kept.popitem(last=False)
+        if dropped is not None:
+            self._engine.release(dropped[0])
+        return self._engine.release(pid, keep=True)
+
+    def inherit(self, pid: Pid, names: Iterable[bytes]) -> None:
+        """`pid`, which has said nothing yet, goes on with the first of `names` that is kept, if one is."""
+        name = next((name for name in names if name in self._kept), None)
+        if name is not None:
+            former, self._memories[pid] = self._kept.pop(name)
+            self._engine.inherit(pid, former)
 
     def deliver(self, events: list[GenEvent]) -> None:
         """Hand the engine's events to the chats that wait for them."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from operator import eq
+from typing import Any, Final
+
+import msgspec
 
 from aios_kernel.chat.conversation import Memory, Tokenize
 from aios_kernel.chat.request import Ask
 from aios_kernel.chat.template import ChatTemplate
 from aios_kernel.chat.tools import function_form, with_protocol
 from aios_kernel.core import ModelSpec
+
+NUM_HEADS: Final = 64  # kept: agents of one kind begin alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,7 @@ class Prompt:
     text: str
     tokens: list[int]
     given: list[int]
+    head: int = 0  # of the tokens: those before the first thing the user says, which other prompts begin with too
 
     def __len__(self) -> int:
         """In tokens."""
@@ -32,11 +40,33 @@ class Renderer:
         self._spec = spec
         self._template = template
         self._tokenize = tokenize
+        self._heads: dict[bytes, tuple[str, list[int]]] = {}  # text and tokens, by what they are rendered from
 
     def prompt(self, ask: Ask, memory: Memory) -> Prompt:
         """Raises BadRequest when the template objects to the messages."""
         text = self._render(ask)
-        return Prompt(text, *memory.tokens(text, ask.given, self._tokenize))
+        tokens, given = memory.tokens(text, ask.given, self._tokenize)
+        return Prompt(text, tokens, given, self._head(ask, text, tokens))
+
+    def _head(self, ask: Ask, text: str, tokens: list[int]) -> int:
+        """How many of `tokens` come before what the user says first: system prompt, tools, the template's own words.
+
+        It depends on the request alone, so that whatever runs beside it, its prompt is fed in the same pieces.
+        """
+        first = next((n for n, message in enumerate(ask.messages) if message["role"] == "user"), None)
+        if first is None:
+            return 0
+        key = msgspec.json.encode((ask.messages[:first], ask.tools), enc_hook=str)
+        known = self._heads.get(key)
+        if known is None or not text.startswith(known[0]):  # templates may tell the time
+            user = ask.messages[first]
+            other = {**user, "content": "1" if str(user["content"]).lstrip().startswith("0") else "0"}
+            length = _shared(text, self._render(replace(ask, messages=[*ask.messages[:first], other])))
+            known = text[:length], self._tokenize(text[:length])
+            if len(self._heads) >= NUM_HEADS:
+                self._heads = {}
+            self._heads[key] = known
+        return _shared(known[1], tokens[:-1])  # what is left over is fed for its logits
 
     def _render(self, ask: Ask) -> str:
         if self._template.has_tools:
@@ -47,6 +77,11 @@ class Renderer:
         if self._spec.add_bos and not text.startswith(self._spec.bos):
             text = self._spec.bos + text
         return text
+
+
+def _shared(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many items two sequences begin with in common."""
+    return sum(1 for _ in takewhile(bool, map(eq, one, other)))
 
 
 def _native(message: dict[str, Any]) -> dict[str, Any]:

@@ -248,6 +248,10 @@ class KernelClient:
         reply: list[p.QueueEntry] = self.call("GET", "/queue", list[p.QueueEntry])
         return reply
 
+    def watch(self, hz: float = 10.0) -> Stream:
+        """What changes, at most `hz` times a second: ("frame", dict) pairs; `frame_of` makes a Frame of the dict."""
+        return self.stream("GET", "/watch", hz=hz)
+
     # --- snapshots: an id is a saved one's name or, but to remove, the pid of a living process
 
     def snapshots(self) -> list[p.SnapshotInfo]:
@@ -351,6 +355,14 @@ def event_of(data: dict[str, Any]) -> p.Event:
         return msgspec.convert(data, p.Event)
     except msgspec.ValidationError as error:
         raise BadRequest(f"not an event: {error}") from error
+
+
+def frame_of(data: dict[str, Any]) -> p.Frame:
+    """The Frame in the data of a watch. Raises BadRequest when it is none."""
+    try:
+        return msgspec.convert(data, p.Frame)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"not a frame: {error}") from error
 
 
 def is_error(data: Any) -> KernelError | None:

@@ -14,13 +14,14 @@ class TokenLog:
     pieces whose KV exists; the rest waits to be fed.
     """
 
-    __slots__ = ("_ends", "_lost", "fed", "tokens")
+    __slots__ = ("_ends", "_head", "_lost", "fed", "tokens")
 
     def __init__(self) -> None:
         self.tokens: list[int] = []
         self._ends: list[int] = []  # position after each piece
         self.fed = 0
         self._lost = 0  # pieces that were fed before the KV state was lost
+        self._head = 0  # tokens that prompts of its kind begin with
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -66,27 +67,35 @@ class TokenLog:
         return self._ends[self.fed] - self.fed_tokens if self.fed < len(self._ends) else 0
 
     def grid(self, chunk: int, start: int) -> Iterator[tuple[int, ...]]:
-        """Pieces from number `start` on for as long as they lie on the grid, that is, are whole chunks from position 0.
+        """Pieces from number `start` on for as long as they lie on the grid: what every prompt with this head is cut
+        into, however it goes on.
 
         The log's last piece is not among them: whoever takes over what another has fed still needs logits of its own.
         """
         for index in range(start, len(self._ends) - 1):
-            if self._ends[index] != (index + 1) * chunk:
+            piece = self._on_grid(index, chunk)
+            if piece is None:
                 return
-            yield tuple(self.tokens[index * chunk : (index + 1) * chunk])
+            yield piece
 
     def last_fed(self, chunk: int) -> tuple[int, ...] | None:
-        """The piece that was fed last, if its end lies on the grid."""
-        end = self.fed_tokens
-        return tuple(self.tokens[end - chunk : end]) if self.fed and end == self.fed * chunk else None
+        """The piece that was fed last, if it lies on the grid like all before it, which is the caller's to know."""
+        return self._on_grid(self.fed - 1, chunk) if self.fed else None
+
+    def _on_grid(self, index: int, chunk: int) -> tuple[int, ...] | None:
+        start, end = self.end_of(index), self._ends[index]
+        whole = start + chunk if start >= self._head else min(start + chunk, self._head)
+        return tuple(self.tokens[start:end]) if end == whole else None
 
     def append(self, token: int) -> None:
         """Add a generated token: a piece of its own."""
         self.tokens.append(token)
         self._ends.append(len(self.tokens))
 
-    def begin(self, prompt: Sequence[int], chunk: int) -> int:
+    def begin(self, prompt: Sequence[int], chunk: int, head: int = 0) -> int:
         """Make `prompt` the log: keep the pieces it shares, cut the rest of it into prefill pieces.
+
+        `head`: tokens that other prompts begin with too. Their end is a piece's end, so that all of them are shared.
 
         At least its last piece is fed again, as the first token is chosen from its logits. Only whole pieces are
         kept: half of one could not be rebuilt with the same bits.
@@ -98,7 +107,8 @@ class TokenLog:
         del self._ends[keep:]
         self.fed, self._lost = min(self.fed, keep), min(self._lost, keep)
         self.tokens[start:] = prompt[start:]
-        for size in cut(len(prompt) - start, chunk):
+        self._head = head
+        for size in [*cut(max(0, head - start), chunk), *cut(len(prompt) - max(start, head), chunk)]:
             start += size
             self._ends.append(start)
         return self.fed_tokens

@@ -29,6 +29,7 @@ class Context:
     slot: int | None = None
     snapshot: Snapshot | None = None
     last_used: int = 0  # the manager's use counter; the smallest is the least recently used
+    kept: bool = False  # its process has ended; another may go on with it
 
     @property
     def tier(self) -> Tier:
@@ -145,6 +146,30 @@ class ContextManager:
             self._forget_snapshot(context)
             self._vacate(context)
 
+    def keep(self, pid: Pid) -> None:
+        """The process has ended; its context stays, like any other's, until `hand_on` or `drop`."""
+        context = self.contexts.get(pid)
+        if context is not None:
+            context.kept = True
+
+    def hand_on(self, former: Pid, pid: Pid) -> bool:
+        """Make the context that `former` left that of `pid`, where it is. False: it is gone.
+
+        One that has only its log left is gone: to feed it again token by token, as it was produced, takes longer than
+        to feed its text as a prompt.
+        """
+        context = self.contexts.get(former)
+        if context is None or not context.kept:
+            return False
+        if not context.log.fed:
+            self.drop(former)
+            return False
+        self.drop(pid)
+        del self.contexts[former]
+        context.pid, context.kept = pid, False
+        self.contexts[pid] = context
+        return True
+
     def rebuild(self) -> None:
         """A fresh runtime context; whatever was in a slot starts over from its log. Raises CoreLost."""
         self._core.rebuild()
@@ -156,12 +181,15 @@ class ContextManager:
 
     # --- prompts
 
-    def begin(self, context: Context, prompt: tuple[int, ...]) -> int:
-        """Make `prompt` what `context` is to hold; return how many of its tokens need no feeding."""
+    def begin(self, context: Context, prompt: tuple[int, ...], head: int = 0) -> int:
+        """Make `prompt` what `context` is to hold; return how many of its tokens need no feeding.
+
+        head: tokens of it that others begin with too, see TokenLog.begin.
+        """
         log, before = context.log, context.log.fed
         if self._tree.depth(context) > log.shared(prompt):
             self._keep_prefix(context)
-        kept = log.begin(prompt, self._chunk)
+        kept = log.begin(prompt, self._chunk, head)
         self._tree.shorten(context, log.fed)
         if log.fed < before:
             self._cut(context)
@@ -234,7 +262,7 @@ class ContextManager:
 
     def _keep_prefix(self, context: Context) -> None:
         """Keep what `context` began with, unless it is kept already. Cuts its slot to just that."""
-        length, slot = self._tree.depth(context) * self._chunk, context.slot
+        length, slot = context.log.end_of(self._tree.depth(context)), context.slot
         estimate = length * self._core.spec.kv_bytes_per_token
         if not 0 < estimate <= self.prefixes.limit_bytes or self.prefixes.has(context):
             return
@@ -345,8 +373,9 @@ class ContextManager:
             if context is not None:
                 assert context.slot == slot, f"slot {slot} holds {context.pid}, which says {context.slot}"
                 assert self.contexts.get(context.pid) is context, f"slot {slot} holds a dropped context"
-        for context in self.contexts.values():
+        for pid, context in self.contexts.items():
             snapshot = context.snapshot
+            assert context.pid == pid, f"the context of {context.pid} is filed under {pid}"
             if context.slot is not None:
                 assert self.slots[context.slot] is context, f"{context.pid} is not in its slot {context.slot}"
                 assert snapshot is None, f"{context.pid} is in a slot and in a snapshot"

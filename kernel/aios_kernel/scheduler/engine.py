@@ -156,11 +156,19 @@ class Engine:
     def renice(self, pid: Pid, nice: int) -> Future[None]:
         return self._post(lambda loop: loop.renice(pid, nice))
 
-    def release(self, pid: Pid) -> Future[None]:
-        """The process has ended: cancel what it generates, drop its context."""
-        future = self._post(lambda loop: loop.release(pid))
+    def release(self, pid: Pid, *, keep: bool = False) -> Future[None]:
+        """The process has ended: cancel what it generates, drop its context, or keep it for `inherit`.
+
+        What is kept counts like any context; releasing its process again drops it.
+        """
+        future = self._post(lambda loop: loop.release(pid, keep=keep))
         self._interrupt(pid)
         return future
+
+    def inherit(self, pid: Pid, former: Pid) -> Future[None]:
+        """Go on with the kept context of `former`, if there still is one. The future raises InvalidState: `pid`
+        generates."""
+        return self._post(lambda loop: loop.inherit(pid, former))
 
     def capture(self, pid: Pid) -> Future[Image]:
         """A copy of the process's context. The future raises NoSuchSnapshot when it has none yet."""

@@ -73,7 +73,7 @@ class StepLoop:
 
     def _begin(self, line: Line, job: Job) -> None:
         self._line_up(job)
-        job.cached = self.contexts.begin(line.context, job.request.prompt)
+        job.cached = self.contexts.begin(line.context, job.request.prompt, job.request.head)
         self.habits = self.habits.asked(self.clock.monotonic(), line.ended_at)
         self._enter(line, Phase.SUSPENDED if line.suspended else Phase.READY)
         if line.suspended:
@@ -112,19 +112,33 @@ class StepLoop:
         self._line(pid).nice = nice  # known from now on: one that asks while the model loads has still to come
         self.changed = True
 
-    def release(self, pid: Pid) -> None:
-        """The process has ended: its generations are cancelled, its context is forgotten."""
+    def release(self, pid: Pid, *, keep: bool = False) -> None:
+        """The process has ended: its generations are cancelled, its context is forgotten, or kept for `inherit`.
+
+        Of a process whose context is kept, it is forgotten now.
+        """
         self.ledger.release(pid)  # also one without a line: a program may begin with one that never generates
         line = self.lines.get(pid)
-        if line is None:
-            return
-        while line.job is not None:
-            self._finish(line, line.jobs[-1], Finish.CANCELLED)
-        if line.ended_at is not None:
-            self.habits = self.habits.left_off()
-        del self.lines[pid]
-        self.contexts.drop(pid)
+        if line is not None:
+            while line.job is not None:
+                self._finish(line, line.jobs[-1], Finish.CANCELLED)
+            if line.ended_at is not None:
+                self.habits = self.habits.left_off()
+            del self.lines[pid]
+        if keep:
+            self.contexts.keep(pid)
+        else:
+            self.contexts.drop(pid)
         self.changed = True
+
+    def inherit(self, pid: Pid, former: Pid) -> None:
+        """Make the kept context of `former` that of `pid`; no effect when it is gone. Raises InvalidState."""
+        line = self._idle_line(pid)
+        if self.contexts.hand_on(former, pid):
+            line.context = self.contexts.get(pid)
+            if line.suspended:
+                self.contexts.leave(line.context)
+            self.changed = True
 
     def capture(self, pid: Pid) -> Image:
         """The context of `pid` as it stands. Raises NoSuchSnapshot: it has none yet."""
@@ -132,9 +146,7 @@ class StepLoop:
 
     def plant(self, pid: Pid, image: Image) -> bool:
         """Make `image` the context of `pid`. Raises InvalidState (it generates), and what ContextManager.plant does."""
-        line = self._line(pid)
-        if line.jobs:
-            raise InvalidState(f"process {pid} is generating", pid=pid)
+        line = self._idle_line(pid)
         planted = self.contexts.plant(pid, image)
         line.context = self.contexts.get(pid)
         self.changed = True
@@ -165,6 +177,13 @@ class StepLoop:
 
     def _line(self, pid: Pid) -> Line:
         return self.lines.get(pid) or self.lines.setdefault(pid, Line(pid, self.contexts.get(pid)))
+
+    def _idle_line(self, pid: Pid) -> Line:
+        """Raises InvalidState."""
+        line = self._line(pid)
+        if line.jobs:
+            raise InvalidState(f"process {pid} is generating", pid=pid)
+        return line
 
     # --- the step -----------------------------------------------------------------------------------------
 
@@ -332,6 +351,8 @@ class StepLoop:
     def check_invariants(self) -> None:
         """Re-count the world. Raises AssertionError."""
         self.contexts.check_invariants()
+        for context in self.contexts.contexts.values():
+            assert context.kept == (context.pid not in self.lines), f"nobody has the context of {context.pid}"
         running = 0
         places = [line.job.queued for line in self.lines.values() if line.job]
         assert len(places) == len(set(places)), "two generations have one place in the run queue"

@@ -33,6 +33,7 @@ class GenRequest:
     prompt: tuple[int, ...]  # the whole context: what is already computed of it is reused
     params: SamplingParams = GREEDY
     grammar: str | None = None  # GBNF
+    head: int = 0  # of the prompt's first tokens: those that other prompts of its kind begin with too
     accepted: int = 0  # of the prompt's last tokens: a reply under way, after which the sampler goes on
     stop: tuple[str, ...] = ()
     max_tokens: int = 512
@@ -95,6 +96,7 @@ class EngineStats:
     slots_used: int = 0
     threads: int = 0
     tok_per_s: float = 0.0
+    prefill_tok_per_s: float = 0.0
     kv_bytes: int = 0  # in slots
     ram_bytes: int = 0  # contexts off their slots, in memory
     disk_bytes: int = 0  # and in files

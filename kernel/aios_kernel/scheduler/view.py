@@ -55,7 +55,7 @@ def view_of(loop: StepLoop) -> View:
     errors = sorted(loop.eta_errors)
     stats = EngineStats(
         slots=loop.core.spec.num_slots,
-        slots_used=sum(1 for _ in loop.contexts.in_slots()),
+        slots_used=sum(not context.kept for context in loop.contexts.in_slots()),
         threads=loop.threads,
         tok_per_s=sum(entry.tok_per_s for entry in usage.values()),
         kv_bytes=sum(loop.contexts.kv_bytes(context) for context in loop.contexts.in_slots()),

@@ -52,9 +52,8 @@ def seen(request: ChatRequest) -> list[str]:
 
 
 def test_a_small_prompt_is_made_at_once_and_a_large_one_in_a_thread() -> None:
-    assert seen(ask("x" * 1_000)) == ["MainThread"]
-    (thread,) = seen(ask("x" * LARGE))
-    assert thread.startswith("chat")
+    assert set(seen(ask("x" * 1_000))) == {"MainThread"}
+    assert all(thread.startswith("chat") for thread in seen(ask("x" * LARGE)))
 
 
 def test_tools_that_were_used_before_need_no_second_grammar(monkeypatch: pytest.MonkeyPatch) -> None:

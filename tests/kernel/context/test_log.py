@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,3 +66,16 @@ def test_what_was_never_fed_is_forgotten() -> None:
     log.fed = 1
     log.drop_pending()
     assert (list(range(16)), 0) == (log.tokens, log.pending)
+
+
+@given(head=st.integers(0, 90), one=prompts, other=prompts, chunk=st.integers(16, 40))
+def test_prompts_with_one_head_share_every_piece_of_it(head: int, one: list[int], other: list[int], chunk: int) -> None:
+    start = [7] * head
+    pieces = []
+    for rest in (one, other):
+        log = TokenLog()
+        log.begin([*start, *rest], chunk, head)
+        assert [*cut(head, chunk), *cut(len(rest), chunk)] == [end - begin for begin, end in pairwise([0, *log.ends])]
+        pieces.append(list(log.grid(chunk, 0)))
+    shared = [piece for piece, same in zip(*pieces, strict=False) if piece == same]
+    assert head <= sum(map(len, shared))

@@ -1,0 +1,1 @@
+"""Dialogs: screens over the app that a person answers or leaves."""

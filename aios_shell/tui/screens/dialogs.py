@@ -1,0 +1,75 @@
+"""Questions over the app: choose one of a few, or type a line. Escape leaves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from aios_shell.text import one_line
+
+Check = Callable[[str], str]  # a typed line to what is wrong with it, "" when nothing is
+
+
+class Choose(ModalScreen[str | None]):
+    """One of a few answers. Each has a key of its own; the result is its name, None when left."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave", id="dialog.leave")]
+
+    def __init__(self, title: str, lines: Sequence[str], answers: Sequence[tuple[str, str, str]]) -> None:
+        """answers: (key, name, what it does) each; the first one is highlighted."""
+        super().__init__()
+        self._title, self._lines, self._answers = title, lines, answers
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = one_line(self._title)
+            for line in self._lines:
+                yield Static(Content(one_line(line)))
+            options = [Option(Content(f"{key}  {text}"), id=name) for key, name, text in self._answers]
+            yield OptionList(*options)
+
+    def key_pressed(self, key: str) -> str | None:
+        return next((name for of, name, _ in self._answers if of == key), None)
+
+    def on_key(self, event: object) -> None:
+        name = self.key_pressed(getattr(event, "key", ""))
+        if name is not None:
+            self.dismiss(name)
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option_id)
+
+
+class Ask(ModalScreen[str | None]):
+    """A line to type; the result is what was typed, None when left."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave", id="dialog.leave")]
+
+    def __init__(self, title: str, hint: str, value: str = "", check: Check | None = None) -> None:
+        super().__init__()
+        self._title, self._hint, self._value, self._check = title, hint, value, check
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = one_line(self._title)
+            yield Input(self._value, placeholder=one_line(self._hint))
+            yield Static(Content(one_line(self._hint)), classes="hint")
+
+    @on(Input.Submitted)
+    def _typed(self, event: Input.Submitted) -> None:
+        problem = self._check(event.value) if self._check else ""
+        if problem:
+            self.query_one(".hint", Static).update(Content(one_line(problem)))
+            self.query_one(".hint").add_class("-wrong")
+        else:
+            self.dismiss(event.value)
