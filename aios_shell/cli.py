@@ -62,7 +62,9 @@ def _without_arguments(io: Io) -> int:
             return _lines(lines, io)
     if not io.tty(io.stdout):
         return _words(["help"], io)
-    return _words(["repl"], io)
+    # The app draws by way of standard error, and needs a terminal that can be drawn on.
+    drawable = io.tty(io.stderr) and io.session.env.get("TERM", "dumb") != "dumb"
+    return _words(["top" if drawable else "repl"], io)
 
 
 def _words(words: list[str], io: Io) -> int:

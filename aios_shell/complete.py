@@ -156,9 +156,17 @@ def split(text: str) -> tuple[list[str], str]:
 
     Quotes are undone; a new command begins after | & ; and a redirection's target counts as a word of its own.
     """
+    words, word, _ = _split(text)
+    return words, word
+
+
+def _split(text: str) -> tuple[list[str], str, int]:
+    """`split`, and where the touched word begins, quotes and all."""
     words: list[str] = []
-    word, quoted, touched, escape = "", "", False, False
-    for char in text:
+    word, quoted, touched, escape, start = "", "", False, False, 0
+    for position, char in enumerate(text):
+        if not touched and not escape:
+            start = position
         if escape:
             word, escape, touched = word + char, False, True
         elif char == "\\" and quoted != "'":
@@ -174,7 +182,7 @@ def split(text: str) -> tuple[list[str], str]:
             words = _after(char, words)
         else:
             word, touched = word + char, True
-    return words, word
+    return words, word, start if touched or escape else len(text)
 
 
 def _after(char: str, words: list[str]) -> list[str]:
@@ -185,9 +193,9 @@ def _after(char: str, words: list[str]) -> list[str]:
 
 def at_cursor(text: str, world: World) -> Iterator[tuple[Candidate, int]]:
     """Candidates for the end of `text`, each with how many characters of it they replace."""
-    words, word = split(text)
+    words, word, start = _split(text)
     for candidate in complete([*words, word], len(words), world):
-        yield candidate, len(word)
+        yield candidate, len(text) - start
 
 
 _BASH: Final = """\

@@ -17,11 +17,11 @@ def overview() -> str:
     for category in dict.fromkeys(spec.category for spec in visible()):
         parts.append(f"\n{category}\n")
         parts += [f"  {spec.name:<{width}}{spec.summary}\n" for spec in visible() if spec.category == category]
-    parts.append(_LANGUAGE)
+    parts.append(LANGUAGE)
     return "".join(parts)
 
 
-_LANGUAGE = """
+LANGUAGE = """
 Command lines
   a | b   a && b   a || b   a ; b   a &   < in   > out   >> out   2> err   2>&1
   'quotes'  "quotes $VAR"  $VAR  $?  ~  *.txt  # comment

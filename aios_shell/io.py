@@ -51,6 +51,15 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Screen:
+    """A window that shows what is written to `fd`, as a terminal would."""
+
+    fd: int
+    columns: int
+    color: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Io:
     """Where one command reads and writes, and the session it runs in.
 
@@ -62,6 +71,7 @@ class Io:
     stdout: int = 1
     stderr: int = 2
     cancel: Cancel = field(default_factory=Cancel)
+    screen: Screen | None = None
 
     def write(self, text: str) -> None:
         """Text for standard output, as it is."""
@@ -80,11 +90,18 @@ class Io:
             write_all(self.stderr, text.encode("utf-8", "surrogateescape"))
 
     def tty(self, fd: int) -> bool:
-        return os.isatty(fd)
+        """True where a person reads, or types, right at the other end."""
+        return self._screen(fd) is not None or os.isatty(fd)
+
+    def _screen(self, fd: int) -> Screen | None:
+        return self.screen if self.screen is not None and self.screen.fd == fd else None
 
     @property
     def columns(self) -> int:
         """Width of the terminal on standard output; 80 where there is none."""
+        screen = self._screen(self.stdout)
+        if screen is not None:
+            return screen.columns
         try:
             return os.get_terminal_size(self.stdout).columns or 80
         except OSError:
@@ -93,6 +110,9 @@ class Io:
     @property
     def color(self) -> bool:
         """Colours only on a terminal that has them and whose owner did not decline (https://no-color.org)."""
+        screen = self._screen(self.stdout)
+        if screen is not None:
+            return screen.color
         env = self.session.env
         return os.isatty(self.stdout) and not env.get("NO_COLOR") and env.get("TERM", "dumb") != "dumb"
 

@@ -140,6 +140,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
         ('aios send 12 "try the second one"',),
         own_words=True,
     ),
+    CommandSpec("top", "Watch and command everything, full screen; what `aios` alone does.", WATCHING, "shell:top"),
     CommandSpec("queue", "Who runs, who waits, behind whom.", SCHEDULING, "sched:queue", (_JSON,)),
     CommandSpec(
         "sched",
@@ -309,6 +310,18 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     ),
     CommandSpec("locate", "Print where everything lives.", KERNEL, "shell:locate", (_JSON,)),
     CommandSpec("repl", "Type command lines.", SHELL, "shell:repl"),
+    CommandSpec(
+        "serve",
+        "Show the app in a browser on this machine.",
+        SHELL,
+        "serve:serve",
+        (
+            Param(
+                "port", "Port; any free one when left out.", int, ("--port",), 0, metavar="N", minimum=0, maximum=65535
+            ),
+        ),
+        ("aios serve", "aios serve --port 8080"),
+    ),
     CommandSpec(
         "help",
         "Show the commands, or one of them.",

@@ -101,7 +101,7 @@ def _rich(io: Io, columns: Sequence[str], cells: list[list[str]], right: frozens
         styles = [
             STATE_STYLES.get(cell, "") if name == "STATE" else "" for name, cell in zip(columns, row, strict=True)
         ]
-        drawn.add_row(*(Text(cell, style) for cell, style in zip(row, styles, strict=True)))
+        drawn.add_row(*(Text(cell, style, overflow="ellipsis") for cell, style in zip(row, styles, strict=True)))
     out = StringIO()
     Console(
         file=out,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import queue
-import re
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Final
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, ThreadedCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import StyleAndTextTuples
-from prompt_toolkit.history import FileHistory
+from prompt_toolkit.history import History
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.lexers import Lexer
 from prompt_toolkit.output import ColorDepth
@@ -20,9 +20,10 @@ from prompt_toolkit.styles import Style
 
 from aios_kernel.client import paths
 from aios_kernel.errors import KernelError
-from aios_shell import registry
+from aios_shell import history
 from aios_shell.complete import World, at_cursor
 from aios_shell.io import Io
+from aios_shell.language.highlight import highlight
 from aios_shell.language.parse import Incomplete, SyntaxProblem, parse, quote
 from aios_shell.language.pipeline import run_line
 from aios_shell.session import Job, Session
@@ -40,13 +41,6 @@ _STYLE: Final = Style.from_dict(
     }
 )
 
-# What the eye needs while a line is typed; the grammar decides when it is run.
-_TOKEN: Final = re.compile(
-    r"""(?P<comment>(?<!\S)\#.*)|(?P<string>'[^']*'?|"(?:[^"\\]|\\.)*"?)|(?P<variable>\$(?:\w+|\{\w*\}?|\?))"""
-    r"""|(?P<operator>\|\|?|&&?|;|[12]?>>?|<)|(?P<word>(?:\\.|[^\s|&;<>"'$\\])+)|(?P<rest>.)""",
-    re.VERBOSE,
-)
-
 
 class Repl:
     """Reads lines until Ctrl-D or `exit`."""
@@ -58,7 +52,7 @@ class Repl:
         here = paths()
         here.make()
         self._prompt: PromptSession[str] = PromptSession(
-            history=FileHistory(str(here.history)),
+            history=_History(here.history),
             completer=ThreadedCompleter(_Completer(World(session))),
             complete_while_typing=False,
             lexer=_Lexer(session),
@@ -157,30 +151,25 @@ class _Completer(Completer):
 
 
 class _Lexer(Lexer):
-    """Colours by a tolerant tokenizer; known first words stand out."""
+    """Colours by kind; known first words stand out."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
-        return lambda number: self._line(document.lines[number])
+        lines = highlight(document.text, self._session.agents)
+        return lambda number: [(f"class:{kind}" if kind else "", text) for kind, text in lines[number]]
 
-    def _line(self, line: str) -> StyleAndTextTuples:
-        parts: StyleAndTextTuples = []
-        first = True
-        for match in _TOKEN.finditer(line):
-            kind, text = match.lastgroup or "rest", match.group()
-            style = f"class:{kind}" if kind not in ("word", "rest") else ""
-            if kind == "word" and first:
-                style = self._word_style(text)
-            parts.append((style, text))
-            if kind == "operator":
-                first = text[-1] not in "<>"
-            elif text.strip():
-                first = False
-        return parts
 
-    def _word_style(self, word: str) -> str:
-        if registry.is_builtin(word):
-            return "class:command"
-        return "class:agent" if word in self._session.agents else ""
+class _History(History):
+    """The file that every way of typing command lines shares."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def load_history_strings(self) -> Iterable[str]:
+        return reversed(history.load(self._path))
+
+    def store_string(self, string: str) -> None:
+        history.append(self._path, string)

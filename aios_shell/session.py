@@ -21,7 +21,7 @@ POLL_S = 2.0
 
 
 class Interruptible(Protocol):
-    """A foreground agent."""
+    """A foreground agent, or a program that no terminal's Ctrl-C reaches."""
 
     def interrupt(self) -> None: ...
 
@@ -31,8 +31,9 @@ class Interruptible(Protocol):
 class Foreground:
     """Who hears Ctrl-C. Agents get it as a signal; host programs had it from the terminal already."""
 
-    def __init__(self, *, background: bool = False) -> None:
+    def __init__(self, *, background: bool = False, terminal: bool = True) -> None:
         self.background = background  # nothing here hears the terminal
+        self.terminal = terminal  # False: host programs have none, and get Ctrl-C as agents do
         self._lock = threading.RLock()  # the handler runs in a thread that may hold it
         self._agents: list[Interruptible] = []
         self._num_hosts = 0
@@ -65,6 +66,13 @@ class Foreground:
                 agent.detach()
             else:
                 agent.interrupt()
+
+    def detach(self) -> None:
+        """Let go of what is in the foreground."""
+        with self._lock:
+            agents = list(self._agents)
+        for agent in agents:
+            agent.detach()
 
 
 class Job(Protocol):
@@ -145,7 +153,9 @@ class Session:
 
     def branch(self, *, background: bool = False) -> Session:
         """A copy for one side of a pipe or a background job: what it changes ends with it, as in sh."""
-        foreground = Foreground(background=True) if background else self.foreground
+        foreground = self.foreground
+        if background:
+            foreground = Foreground(background=True, terminal=foreground.terminal)
         return replace(self, env=dict(self.env), interactive=False, foreground=foreground)
 
     def path(self, name: str) -> Path:

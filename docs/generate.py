@@ -17,7 +17,19 @@ from aios_kernel.scheduler.policies import POLICIES
 from aios_shell.bench import report
 from aios_shell.help import reference
 
-__all__ = ["benchmarks", "configuration", "error_table", "policies", "reference", "routes", "states", "syscalls"]
+__all__ = [
+    "benchmarks",
+    "configuration",
+    "error_table",
+    "frame",
+    "keys",
+    "policies",
+    "reference",
+    "routes",
+    "states",
+    "syscalls",
+    "themes",
+]
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
@@ -32,11 +44,10 @@ def error_table() -> str:
 
 
 def syscalls() -> str:
-    from aios_kernel.syscall import Dispatcher
+    from aios_kernel.syscalls import all_rows
 
-    table_rows = Dispatcher(None, None, None, None, None).table  # type: ignore[arg-type]
     rows = []
-    for name, row in table_rows.items():
+    for name, row in all_rows(*[None] * 5).items():  # type: ignore[arg-type]
         arguments = ", ".join(f"`{field.name}`" for field in fields(row.args))
         rows.append((f"`{name}`", arguments or "none", row.state.value if row.state else "answers at once"))
     return table(("syscall", "arguments", "the caller meanwhile"), rows)
@@ -52,6 +63,13 @@ def routes() -> str:
         for method, operation in methods.items()
     ]
     return table(("route", ""), rows)
+
+
+def frame() -> str:
+    source = (Path(errors.__file__).parent / "protocol" / "watch.py").read_text().partition("class Frame")[2]
+    return table(
+        ("field", ""), ((f"`{name}`", does) for name, does in re.findall(r"^    (\w+): .*?  # (.*)$", source, re.M))
+    )
 
 
 def states() -> str:
@@ -96,3 +114,29 @@ def policies() -> str:
         doc = (__import__(POLICIES[name].__module__, fromlist=["x"]).__doc__ or "").strip().split("\n\n")[0]
         rows.append((f"`{name}`", doc.split(": ", 1)[-1].replace("\n", " ")))
     return table(("policy", ""), rows)
+
+
+def keys() -> str:
+    import aios_shell.tui.app
+    from aios_shell.tui import keys as tui_keys
+
+    assert aios_shell.tui.app  # the keys are those of the classes that it loads
+    found = tui_keys.keys()
+    pages = []
+    for where in dict.fromkeys(key.where for key in found):
+        rows = [(" ".join(map(_code, key.keys)), key.does, f"`{key.id}`") for key in found if key.where == where]
+        pages.append(f"### {where}\n\n" + table(("key", "does", "id"), rows))
+    return "\n".join(pages)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def themes() -> str:
+    from aios_kernel.client.toml import TomlFile
+    from aios_shell.tui.themes import bundled_files
+
+    return table(
+        ("theme", ""), ((f"`{path.stem}`", TomlFile.read(path).table["description"]) for path in bundled_files())
+    )

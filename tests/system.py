@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from aios_kernel.client import KernelClient
+
 # Longest that any single command of a test may take on a loaded machine before it counts as hung.
 COMMAND_DEADLINE_S = 100
 
@@ -57,6 +59,11 @@ class System:
         folder = self.home / "config"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "config.toml").write_text(text)
+
+    def client(self) -> KernelClient:
+        """Speaks to the running kernel as the person does."""
+        key = (self.home / "state" / "person.key").read_text()
+        return KernelClient(str(self.home / "kernel.sock"), key)
 
     def log(self) -> str:
         path = self.home / "state" / "kernel.log"

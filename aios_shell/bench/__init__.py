@@ -72,6 +72,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
         Benchmark("scale", "250 to 2,000 agents alive at once", 1, 7.5),
         Benchmark("overhead", "what the kernel costs over the bare core", 3, 1.5),
         Benchmark("neighbours", "decoding while other programs keep the cores busy", 2, 2),
+        Benchmark("ui", "the app: first paint, CPU time and keys with 200 agents, paging through 2,000", 2, 3),
     )
 }
 

@@ -67,7 +67,7 @@ class Lab:
 
     def stop(self) -> None:
         """End the kernel; twice is fine. Raises DeadlineHit."""
-        with _aios_home(self._home):
+        with aios_home(self._home):
             stop(STOP_S)
 
     def start(self, **task: Any) -> int:
@@ -144,7 +144,7 @@ def lab(config: Config, cancel: Cancel) -> Iterator[Lab]:
         folder = Path(home) / "config"
         folder.mkdir(mode=0o700)
         (folder / "config.toml").write_text(_toml(config))
-        with _aios_home(home):
+        with aios_home(home):
             try:
                 here = Lab(connect(lambda _notice: None), home)
             except BaseException:
@@ -165,7 +165,8 @@ def until(true: Callable[[], bool], timeout_s: float, late: str, every_s: float 
 
 
 @contextlib.contextmanager
-def _aios_home(home: str) -> Iterator[None]:
+def aios_home(home: str) -> Iterator[None]:
+    """AIOS_HOME in the block, for what runs here and for the programs started."""
     before = os.environ.get("AIOS_HOME")
     os.environ["AIOS_HOME"] = home
     try:

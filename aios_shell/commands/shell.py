@@ -1,4 +1,4 @@
-"""help, cd, export, exit, locate, repl, completion."""
+"""help, cd, export, exit, locate, top, repl, completion."""
 
 from __future__ import annotations
 
@@ -62,6 +62,14 @@ def locate(io: Io, json: bool) -> None:
         render.json(io, found)
     else:
         render.facts(io, list(found.items()))
+
+
+def top(io: Io) -> int:
+    if not (io.tty(io.stdin) and io.tty(io.stdout) and io.tty(io.stderr)):
+        raise BadRequest("top needs a terminal; `aios ps` and `aios queue` write to a pipe")
+    from aios_shell.tui.app import AiosApp
+
+    return AiosApp(io.session).run() or 0
 
 
 def repl(io: Io) -> int:

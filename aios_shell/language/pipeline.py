@@ -261,29 +261,56 @@ class _Thread:
 
 
 class _Process:
-    """A program of this machine. Ctrl-C reaches it from the terminal; SIGPIPE has its default meaning there."""
+    """A program of this machine. SIGPIPE has its default meaning there.
+
+    Ctrl-C reaches it from the terminal; where there is none it leads a session of its own and is sent it.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], io: Io) -> None:
         self._process, self._io = process, io
+        self._foreground = io.session.foreground
+        if self._foreground.terminal:
+            self._foreground.count_host(1)
+        else:
+            self._foreground.add(self)
 
     def wait(self) -> int:
         try:
             with self._io.cancel.closing(self._end):
                 code = self._process.wait()
         finally:
-            self._io.session.foreground.count_host(-1)
+            if self._foreground.terminal:
+                self._foreground.count_host(-1)
+            else:
+                self._foreground.remove(self)
         if code == -signal.SIGINT:
-            self._io.session.foreground.interrupted = True
+            self._foreground.interrupted = True
         return 128 - code if code < 0 else code
 
+    def interrupt(self) -> None:
+        self._send(signal.SIGINT)
+
+    def detach(self) -> None:
+        self._send(signal.SIGKILL)
+
     def _end(self) -> None:
-        if self._process.poll() is None and self._io.cancel.fired:
-            self._process.terminate()
+        if self._io.cancel.fired:
+            self._send(signal.SIGTERM)
+
+    def _send(self, number: signal.Signals) -> None:
+        """To the program; to all of its session where it leads one."""
+        if self._process.poll() is not None:
+            return
+        if self._foreground.terminal:
+            self._process.send_signal(number)
+        else:
+            with contextlib.suppress(ProcessLookupError):  # it has ended just now
+                os.killpg(self._process.pid, number)
 
 
 def _start_program(stage: _Stage, program: Program) -> _Running:
     io = stage.io
-    background = io.session.foreground.background
+    foreground = io.session.foreground
     try:
         process = subprocess.Popen(
             program.words,
@@ -293,12 +320,13 @@ def _start_program(stage: _Stage, program: Program) -> _Running:
             stderr=io.stderr,
             cwd=io.session.cwd,
             env=io.session.env,
-            process_group=0 if background else None,  # the terminal's Ctrl-C is not for background jobs
+            # The terminal's Ctrl-C is not for background jobs.
+            process_group=0 if foreground.background and foreground.terminal else None,
+            start_new_session=not foreground.terminal,
         )
     except OSError as error:
         io.note(f"{program.words[0]}: {error.strerror}")
         return _Ended(CANNOT_RUN)
     finally:
         stage.close()
-    io.session.foreground.count_host(1)
     return _Process(process, io)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
+from aios_kernel.access.need import GROUPS
 from aios_kernel.errors import BadRequest, InvalidState, NoSuchAgent
 from aios_kernel.protocol import PolicyClass, RunRequest
 from aios_kernel.scheduler.classes import HIGHEST_FIRST
@@ -13,6 +14,7 @@ from aios_kernel.scheduler.classes import HIGHEST_FIRST
 def check_request(request: RunRequest, model: str) -> None:
     """model: the reference of the one that the kernel runs, "" without one. Raises BadRequest, InvalidState."""
     check_nice(request.nice)
+    check_group(request.group)
     if request.max_tokens is not None and request.max_tokens < 1:
         raise BadRequest(f"max_tokens = {request.max_tokens}: must be at least 1", key="max_tokens")
     if request.deadline_s is not None and not request.deadline_s > 0:
@@ -40,6 +42,12 @@ def check_nice(nice: int) -> None:
     """Raises BadRequest."""
     if not -20 <= nice <= 19:
         raise BadRequest(f"nice = {nice}: must be -20 to 19", key="nice")
+
+
+def check_group(group: str) -> None:
+    """Raises BadRequest."""
+    if group not in GROUPS:
+        raise BadRequest(f"group {group!r}: must be one of {', '.join(GROUPS)}", key="group", accepted=list(GROUPS))
 
 
 def check_agent(name: str, names: Sequence[str]) -> None:

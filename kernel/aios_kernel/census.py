@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from aios_kernel.clock import Clock
+from aios_kernel.core import ModelSpec
 from aios_kernel.errors import NoSuchProcess
 from aios_kernel.journal import End, Journal, Start
 from aios_kernel.llm import Llm
 from aios_kernel.process import Process, ProcessTable
-from aios_kernel.protocol import ProcInfo, ProcState, SnapshotInfo, Tier
+from aios_kernel.protocol import Pid, ProcInfo, ProcState, SnapshotInfo, Tier
 from aios_kernel.scheduler.request import Phase, Usage
+
+NUM_ENDED: Final = 50  # processes that have ended which those who watch are told of
+
+Mark = tuple[object, ...]  # of a process: while it stays the same, nobody who watches need be told anything
 
 
 class Census:
@@ -24,6 +29,8 @@ class Census:
         self._llm = llm
         self._journal = journal
         self._clock = clock
+        self._ended: dict[Pid, ProcInfo] = {}  # the newest, as EXITED, and all zombies, in the order of their ends
+        self._recalled = False
 
     async def info(self, pid: int) -> ProcInfo:
         """One process, living or not. Raises NoSuchProcess."""
@@ -33,7 +40,7 @@ class Census:
         rows = await self._journal.read("SELECT * FROM procs WHERE pid = ? AND exit_code IS NOT NULL", pid)
         if not rows:
             raise NoSuchProcess(f"no process {pid}", pid=pid)
-        return self._ended(rows[0])
+        return self._ended_info(rows[0])
 
     async def infos(self, *, all: bool) -> list[ProcInfo]:
         """Every living process and zombie by pid; with `all` also those that have exited, of earlier kernels too."""
@@ -47,24 +54,82 @@ class Census:
             *(() if all else (zombies,)),
         )
         seen = {info.pid for info in living}
-        return sorted([*living, *(self._ended(row) for row in rows if row["pid"] not in seen)], key=lambda i: i.pid)
+        return sorted(
+            [*living, *(self._ended_info(row) for row in rows if row["pid"] not in seen)], key=lambda i: i.pid
+        )
 
     def swapped(self) -> list[SnapshotInfo]:
         """The contexts of living processes that are off their slots."""
         infos = ((info, self._table.get(info.pid)) for info in self._llm.snapshots())
         return [dataclasses.replace(info, agent=process.request.agent) for info, process in infos if process]
 
+    async def recall(self) -> None:
+        """Take the newest ends of earlier kernels in, once. Raises InternalError."""
+        if self._recalled:
+            return
+        rows = await self._journal.read(
+            "SELECT * FROM procs WHERE boot < ? AND exit_code IS NOT NULL ORDER BY ended_at DESC, pid DESC LIMIT ?",
+            self._journal.boot,
+            NUM_ENDED,
+        )
+        self._recalled = True
+        self._ended = {Pid(row["pid"]): self._ended_info(row) for row in reversed(rows)} | self._ended
+        self._forget()
+
+    def news(self, told: dict[Pid, Mark]) -> tuple[list[ProcInfo], list[int]]:
+        """Those of whom something is new since `told`, and pids that are told of no more; `told` is brought up to date.
+
+        Told of are the living, zombies and the newest that have ended. Passing time is no news, but for each second
+        that a generation waits.
+        """
+        self._forget()
+        infos: list[ProcInfo] = []
+        marks: dict[Pid, Mark] = {}
+        now, spec = self._clock.monotonic(), self._llm.spec
+        for process in self._table.alive():
+            mark = marks[process.pid] = self._mark(process, spec, now)
+            if told.get(process.pid) != mark:
+                infos.append(self._living(process))
+        for pid, info in self._ended.items():
+            if pid in marks:
+                continue  # its end is not durable yet
+            zombie = self._table.get(pid)
+            state = zombie.state if zombie is not None else ProcState.EXITED
+            marks[pid] = (state,)
+            if told.get(pid) != marks[pid]:
+                infos.append(dataclasses.replace(info, state=state))
+        gone: list[int] = [pid for pid in told if pid not in marks]
+        told.clear()
+        told.update(marks)
+        return infos, gone
+
+    def _mark(self, process: Process, spec: ModelSpec | None, now: float) -> Mark:
+        usage = self._llm.usage(process.pid)
+        return (
+            process.state,
+            process.reason,
+            process.nice,
+            process.tokens_in,
+            process.tokens_out + process.tokens_live,
+            process.os_pid,
+            process.window,
+            usage,
+            int(now - usage.waits_since[0]) if usage.waits_since else 0,
+            spec,
+        )
+
     def _living(self, process: Process) -> ProcInfo:
         usage, spec, now = self._llm.usage(process.pid), self._llm.spec, self._clock.now()
         # The engine says more than "queued": who it is behind. Before it has the generation it says "idle".
         in_engine = process.state in (ProcState.READY, ProcState.RUNNING) and usage.phase is not Phase.IDLE
+        behind = self._llm.behind(process.pid) if usage.phase is Phase.READY else None
         return ProcInfo(
             pid=process.pid,
             ppid=process.ppid,
             agent=process.request.agent,
             task=process.request.task,
             state=process.state,
-            reason=usage.reason if in_engine else process.reason,
+            reason=(behind or usage.reason) if in_engine else process.reason,
             nice=process.nice,
             group=process.request.group,
             model=process.model,
@@ -76,7 +141,7 @@ class Census:
             slot=usage.slot,
             tier=usage.tier,
             kv_bytes=usage.kv_bytes,
-            wait_ms=usage.wait_ms,
+            wait_ms=usage.wait_ms(self._clock.monotonic()),
             turnaround_ms=(now - process.started_at) * 1000,
             started_at=process.started_at,
             ended_at=None,
@@ -86,7 +151,7 @@ class Census:
             window=process.window,
         )
 
-    def _ended(self, row: dict[str, Any]) -> ProcInfo:
+    def _ended_info(self, row: dict[str, Any]) -> ProcInfo:
         process = self._table.get(row["pid"])
         return ProcInfo(
             pid=row["pid"],
@@ -131,9 +196,9 @@ class Census:
         )
 
     def end_row(self, process: Process, usage: Usage, code: int, reason: str, at: float) -> End:
-        """What the journal keeps of a process. usage: the engine's, from before its context was released."""
+        """What the journal keeps of a process, and this for those who watch. usage: from before it was released."""
         spec = self._llm.spec
-        return End(
+        end = End(
             pid=process.pid,
             exit_code=code,
             reason=reason,
@@ -142,7 +207,17 @@ class Census:
             tokens_out=process.tokens_out + process.tokens_live,
             ctx_used=usage.ctx_used,
             ctx_max=spec.window if spec else 0,
-            wait_ms=usage.wait_ms,
+            wait_ms=usage.wait_ms(self._clock.monotonic()),
             exact=spec is not None and spec.exact,
             ended_at=at,
         )
+        row = dataclasses.asdict(self.start_row(process)) | dataclasses.asdict(end)
+        self._ended[process.pid] = self._ended_info(row)
+        self._forget()
+        return end
+
+    def _forget(self) -> None:
+        """Of those that have ended keep the newest, and those that are still in the table."""
+        for pid in list(self._ended)[: max(0, len(self._ended) - NUM_ENDED)]:
+            if self._table.get(pid) is None:
+                del self._ended[pid]

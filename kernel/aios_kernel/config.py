@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from aios_kernel.access.config import AccessConfig
 from aios_kernel.client.address import Address, parse_address
 from aios_kernel.core import EngineConfig
 from aios_kernel.errors import BadConfig, BadRequest
@@ -23,6 +24,7 @@ class Config:
     listen: Address | None = None  # where foreign clients are answered on TCP; None: nowhere
     overflow: Overflow = Overflow.DROP_OLDEST  # what to do with a prompt that outgrows the window
     engine: EngineConfig = field(default_factory=EngineConfig)
+    access: AccessConfig = field(default_factory=AccessConfig)
 
 
 # section -> key -> (type, field of EngineConfig or of Config)
@@ -44,6 +46,9 @@ _KEYS: Final[dict[str, dict[str, tuple[type, str]]]] = {
     },
     "kernel": {"listen": (str, "listen")},
 }
+# Sections whose keys are the fields of a dataclass of their own, which is a field of Config under the section's name.
+SECTIONS: Final[dict[str, type]] = {"access": AccessConfig}
+_TYPES: Final[dict[Any, type]] = {"int": int, "str": str, "bool": bool}
 _TYPE_NAMES: Final = {str: "a text in quotes", int: "a whole number", bool: "true or false"}
 
 
@@ -79,28 +84,48 @@ class _Checker:
 
     def check(self, table: dict[str, Any]) -> Config:
         values: dict[str, Any] = {}
+        own: dict[str, Any] = {}
         for section, body in table.items():
-            if section not in _KEYS:
-                raise self._error(section, "", _unknown("section", section, _KEYS))
+            if section not in _KEYS and section not in SECTIONS:
+                raise self._error(section, "", _unknown("section", section, _KEYS | SECTIONS))
             if not isinstance(body, dict):
                 raise self._error(section, "", f"{section} is a section: write [{section}]")
-            for key, value in body.items():
-                if key not in _KEYS[section]:
-                    raise self._error(section, key, _unknown("key", key, _KEYS[section]))
-                kind, target = _KEYS[section][key]
-                if type(value) is not kind:
-                    raise self._error(section, key, f"{key} = {value!r}: must be {_TYPE_NAMES[kind]}")
-                values[target] = value
+            if section in SECTIONS:
+                own[section] = self._section(section, body)
+            else:
+                values.update(self._values(section, body, _KEYS[section]))
         self._check_choice("sched", "policy", values, self._policies)
         self._check_choice("context", "overflow", values, tuple(Overflow))
         model, overflow = values.pop("model", None), Overflow(values.pop("overflow", Overflow.DROP_OLDEST))
         try:
             listen = parse_address(values.pop("listen")) if "listen" in values else None
-            return Config(model, listen, overflow, EngineConfig(**values))
+            return Config(model, listen, overflow, EngineConfig(**values), **own)
         except (BadConfig, BadRequest) as error:
             key = str(error.data.get("key", ""))
             section = next((name for name, keys in _KEYS.items() if key in keys), "")
             raise self._error(section, key, error.message) from error
+
+    def _values(self, section: str, body: dict[str, Any], keys: dict[str, tuple[type, str]]) -> dict[str, Any]:
+        """A section's values by what its keys mean."""
+        values = {}
+        for key, value in body.items():
+            if key not in keys:
+                raise self._error(section, key, _unknown("key", key, keys))
+            kind, target = keys[key]
+            if type(value) is not kind:
+                raise self._error(section, key, f"{key} = {value!r}: must be {_TYPE_NAMES[kind]}")
+            values[target] = value
+        return values
+
+    def _section(self, section: str, body: dict[str, Any]) -> Any:
+        """A section that has a dataclass of its own."""
+        keys = {each.name: (_TYPES[each.type], each.name) for each in fields(SECTIONS[section])}
+        try:
+            return SECTIONS[section](**self._values(section, body, keys))
+        except BadConfig as error:
+            if "file" in error.data:
+                raise
+            raise self._error(section, str(error.data.get("key", "")), error.message) from error
 
     def _check_choice(self, section: str, key: str, values: dict[str, Any], accepted: tuple[str, ...]) -> None:
         value = values.get(key)

@@ -15,21 +15,25 @@ from typing import Final
 
 from aios_kernel import config as config_file
 from aios_kernel import models
+from aios_kernel.access.manager import AccessManager
+from aios_kernel.audit import AuditLog
 from aios_kernel.client.address import Address
 from aios_kernel.client.paths import Paths
 from aios_kernel.clock import SystemClock
 from aios_kernel.config import Config
 from aios_kernel.errors import KernelError, NoSuchModel
+from aios_kernel.gauges import Gauges
 from aios_kernel.hosting import Host
 from aios_kernel.journal import Journal
 from aios_kernel.keys import Keys
 from aios_kernel.listen import tcp_socket, unix_socket
 from aios_kernel.llm import Llm
+from aios_kernel.person import PersonKey
 from aios_kernel.protocol import PROTOCOL_VERSION, KernelStatus, ModelInfo
 from aios_kernel.scheduler.policies import POLICIES
 from aios_kernel.snapshots import Snapshots
 from aios_kernel.supervisor import Supervisor
-from aios_kernel.syscall import Dispatcher
+from aios_kernel.syscalls import Dispatcher, all_rows
 from aios_kernel.tools import ToolRegistry, builtin_tools
 
 log = logging.getLogger(__name__)
@@ -41,7 +45,7 @@ class Kernel:
     """The running kernel. `start` it on the event loop, `close` it last; both once."""
 
     def __init__(self, paths: Paths, config: Config, user_umask: int, url: str | None = None) -> None:
-        """Opens the journal. url: where it listens on TCP. Raises InternalError."""
+        """Opens journal and audit log. url: where it listens on TCP. Raises InternalError, BadConfig."""
         self.version = metadata.version("aios-shell")
         self.stopping = asyncio.Event()
         self._paths = paths
@@ -49,14 +53,20 @@ class Kernel:
         self._started = self.clock.monotonic()
         self.url = url
         self.keys = Keys(paths.keys)
+        self.gauges = Gauges()
         self._config = config
+        self.person = PersonKey(paths.person_key)
+        limits = config.access
+        self.audit = AuditLog.open(paths.audit, self.clock, version=self.version, max_bytes=limits.audit_bytes)
+        self.access = AccessManager(paths.policies, self.audit, self.clock, limits.answer_s)
         self._journal = Journal.open(paths.journal, kernel_pid=os.getpid(), version=self.version, clock=self.clock)
         self._tools = ToolRegistry(builtin_tools(self.clock))
         self.host = Host(paths.agents, user_umask)
         self.llm = Llm(replace(config.engine, swap=paths.swap), self.clock, config.overflow)
         self.snapshots = Snapshots(paths.snapshots, self.llm, self.clock)
         self.supervisor = Supervisor(self.host, self.llm, self.snapshots, self._journal, self.clock, str(paths.socket))
-        self.dispatcher = Dispatcher(self.supervisor, self.llm, self._tools, self._journal, self.clock)
+        table = all_rows(self.llm, self._tools, self.supervisor, self._journal, self.access)
+        self.dispatcher = Dispatcher(table, self.access, self._journal, self.clock)
 
     def start_model(self) -> None:
         """Begin to load the model last used, else the configured one, else the embedded one. Never raises."""
@@ -67,11 +77,12 @@ class Kernel:
             self.llm.fail(error)
 
     async def close(self) -> None:
-        """End agents, engine, host and journal, in this order."""
+        """End agents, engine, host, journal and audit log, in this order."""
         await self.supervisor.close(STOP_GRACE_S)
         await self.llm.close()
         self._tools.close()
         await asyncio.to_thread(self._journal.close)
+        await asyncio.to_thread(self.audit.close)
 
     def request_stop(self) -> None:
         """Asked by a client or a signal; twice is fine."""

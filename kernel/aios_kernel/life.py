@@ -35,6 +35,8 @@ class Life:
     syscalls: set[asyncio.Task[Any]] = field(default_factory=set)
     waiters: list[tuple[ProcState, asyncio.Future[None]]] = field(default_factory=list)
     history: Conversation | None = None  # what it began with a copy of
+    keep: bytes | None = None  # where it ends well: a name for its conversation, which another may go on with
+    answers: dict[tuple[str, str, str], bool] = field(default_factory=dict)  # what a person said for all its life
     ending: bool = False  # its OS process is gone: nothing moves it but its end
     verdict: tuple[int, str] | None = None  # exit code and reason that we chose, whatever its OS process returns
 

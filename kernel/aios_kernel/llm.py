@@ -6,7 +6,7 @@ import asyncio
 import codecs
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from aios_kernel.chat import ChatManager, Conversation, Grant
@@ -24,6 +24,7 @@ from aios_kernel.protocol import (
     QueueEntry,
     SchedInfo,
     SnapshotInfo,
+    StepInfo,
 )
 from aios_kernel.scheduler.engine import Engine
 from aios_kernel.scheduler.request import EngineStats, GenEvent, Phase, Usage
@@ -187,17 +188,25 @@ class Llm:
         if self._engine is not None:
             self._engine.renice(pid, nice)
 
-    async def release(self, pid: Pid) -> None:
-        """The process has ended: drop its context. Returns when nothing of it is left in the engine."""
+    async def release(self, pid: Pid, keep: bytes | None = None) -> None:
+        """The process has ended: drop its context, or keep it for `inherit`. Returns when the engine has."""
         self._suspended.discard(pid)
         if self._chat is None:
             return
-        released = self._chat.release(pid)
+        released = self._chat.release(pid, keep)
         if self.spec is not None:  # while the model loads nobody would answer, and there is nothing to drop
             await asyncio.wrap_future(released)
 
+    def inherit(self, pid: Pid, names: Iterable[bytes]) -> None:
+        """See ChatManager.inherit. A change of model drops what was kept."""
+        if self._chat is not None:
+            self._chat.inherit(pid, names)
+
     def usage(self, pid: Pid) -> Usage:
         return self._engine.usage(pid) if self._engine is not None else Usage()
+
+    def behind(self, pid: Pid) -> str | None:
+        return self._engine.behind(pid) if self._engine is not None else None
 
     # --- contexts apart from their processes
 
@@ -266,6 +275,9 @@ class Llm:
 
     def queue(self) -> list[QueueEntry]:
         return self._engine.queue() if self._engine is not None else []
+
+    def steps(self) -> tuple[StepInfo, ...]:
+        return self._engine.steps() if self._engine is not None else ()
 
     def snapshots(self) -> list[SnapshotInfo]:
         return self._engine.snapshots() if self._engine is not None else []

@@ -19,21 +19,25 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
 from aios_kernel import protocol as p
+from aios_kernel.admission import check_group
 from aios_kernel.daemon import Kernel
 from aios_kernel.errors import (
     BadRequest,
     InternalError,
     KernelError,
-    NotPermitted,
+    NotAuthenticated,
     row_of,
     to_wire,
 )
+from aios_kernel.person import person_only
 from aios_kernel.process import Process
-from aios_kernel.serving import NOT_JSON, bearer, on_gone, read_body, streamed, while_connected
+from aios_kernel.routes_access import access_routes
+from aios_kernel.serving import NOT_JSON, bearer, json_reply, on_gone, read_body, streamed, while_connected
 from aios_kernel.snapshots import BLOCK_BYTES
 from aios_kernel.sse import EventStream, sse
 from aios_kernel.supervisor import Supervisor
-from aios_kernel.syscall import parse_args
+from aios_kernel.syscalls.table import parse_args
+from aios_kernel.watch import watch
 
 log = logging.getLogger(__name__)
 
@@ -52,78 +56,81 @@ def create_app(kernel: Kernel) -> FastAPI:
     for kind, handler in _ERROR_HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.include_router(_person_routes(kernel))
+    app.include_router(_scheduling_routes(kernel))
     app.include_router(_snapshot_routes(kernel))
     app.include_router(_process_routes(kernel))
     app.include_router(_stream_routes(kernel))
     app.include_router(_syscall_routes(kernel))
+    app.include_router(access_routes(kernel))
     return app
 
 
-def _json(value: object, status: int = 200) -> Response:
-    """msgspec writes a reply in microseconds; `response_model` only draws the schema."""
-    return Response(msgspec.json.encode(value, enc_hook=str), status, media_type=JSON)
-
-
-def _person_only(request: Request) -> None:
-    """An agent carries a token, a person does not: the socket is theirs alone. Raises NotPermitted."""
-    if "authorization" in request.headers:
-        raise NotPermitted("an agent's token opens POST /syscall only")
-
-
 def _person_routes(kernel: Kernel) -> APIRouter:
-    routes = APIRouter(dependencies=[Depends(_person_only)])
+    routes = APIRouter(dependencies=[Depends(person_only(kernel))])
 
     @routes.get("/kernel", response_model=p.KernelStatus)
     async def status() -> Response:
         """Tell what the kernel runs and how it is doing."""
-        return _json(kernel.status())
+        return json_reply(kernel.status())
 
     @routes.post("/kernel/stop")
     async def stop() -> Response:
         """Stop the kernel: every process gets TERM, then KILL. Answers at once."""
         kernel.request_stop()
-        return _json(None)
+        return json_reply(None)
 
     @routes.post("/keys", response_model=p.KeyInfo)
     async def key(body: p.KeyRequest) -> Response:
         """Tell a group's key for foreign clients, made when there is none."""
-        return _json(p.KeyInfo(kernel.keys.of(body.group, new=body.new), body.group, kernel.url))
+        check_group(body.group)
+        return json_reply(p.KeyInfo(kernel.keys.of(body.group, new=body.new), body.group, kernel.url))
 
     @routes.get("/models", response_model=list[p.ModelInfo])
     async def models() -> Response:
         """List the model files on this machine; the current one is marked."""
-        return _json(await kernel.models())
+        return json_reply(await kernel.models())
 
     @routes.put("/model", response_model=p.ModelInfo)
     async def use_model(body: p.ModelRequest) -> Response:
         """Change the model, now and for kernels to come; refused while a generation is under way."""
-        return _json(await kernel.use_model(body.ref))
-
-    @routes.get("/sched", response_model=p.SchedInfo)
-    async def sched() -> Response:
-        """Tell the scheduling policy, its quantum, and the policies there are."""
-        return _json(kernel.llm.sched())
-
-    @routes.put("/sched", response_model=p.SchedInfo)
-    async def set_sched(body: p.SchedRequest) -> Response:
-        """Change the policy or its quantum while everything runs."""
-        return _json(await kernel.llm.set_sched(body.policy, body.quantum))
-
-    @routes.get("/queue", response_model=list[p.QueueEntry])
-    async def queue() -> Response:
-        """List the generations that run, wait or are suspended, and whom each waits for."""
-        return _json(kernel.llm.queue())
+        return json_reply(await kernel.use_model(body.ref))
 
     @routes.get("/agents", response_model=list[p.AgentInfo])
     async def agents() -> Response:
         """List the installed agents, bundled and the user's own."""
-        return _json(await kernel.host.agents())
+        return json_reply(await kernel.host.agents())
+
+    return routes
+
+
+def _scheduling_routes(kernel: Kernel) -> APIRouter:
+    routes = APIRouter(dependencies=[Depends(person_only(kernel))])
+
+    @routes.get("/sched", response_model=p.SchedInfo)
+    async def sched() -> Response:
+        """Tell the scheduling policy, its quantum, and the policies there are."""
+        return json_reply(kernel.llm.sched())
+
+    @routes.put("/sched", response_model=p.SchedInfo)
+    async def set_sched(body: p.SchedRequest) -> Response:
+        """Change the policy or its quantum while everything runs."""
+        return json_reply(await kernel.llm.set_sched(body.policy, body.quantum))
+
+    @routes.get("/queue", response_model=list[p.QueueEntry])
+    async def queue() -> Response:
+        """List the generations that run, wait or are suspended, and whom each waits for."""
+        return json_reply(kernel.llm.queue())
+
+    @routes.get("/watch", response_class=Response)
+    async def live(hz: float = 10.0) -> Response:
+        """Stream what changes as `frame` events, at most `hz` a second; the first frame tells of everything."""
+        return EventStream(await watch(kernel, hz))
 
     return routes
 
 
 def _snapshot_routes(kernel: Kernel) -> APIRouter:
-    routes = APIRouter(prefix="/snapshots", dependencies=[Depends(_person_only)])
+    routes = APIRouter(prefix="/snapshots", dependencies=[Depends(person_only(kernel))])
     supervisor, snapshots = kernel.supervisor, kernel.snapshots
 
     def living(id: str) -> Process | None:
@@ -134,23 +141,23 @@ def _snapshot_routes(kernel: Kernel) -> APIRouter:
     @routes.get("", response_model=list[p.SnapshotInfo])
     async def ls() -> Response:
         """List the saved contexts, and those of living processes that are off their slots."""
-        return _json([*await snapshots.infos(), *supervisor.census.swapped()])
+        return json_reply([*await snapshots.infos(), *supervisor.census.swapped()])
 
     @routes.post("", response_model=p.SnapshotInfo)
     async def save(body: p.SaveRequest) -> Response:
         """Keep a living process's context as it is now; what it generates goes on."""
-        return _json(await snapshots.save(supervisor.living(body.pid).process, body.name, force=body.force))
+        return json_reply(await snapshots.save(supervisor.living(body.pid).process, body.name, force=body.force))
 
     @routes.get("/{id}", response_model=p.SnapshotDetail)
     async def show(id: str) -> Response:
         """Tell all of a saved context, or of a living process's as it is now, by its pid."""
-        return _json(await snapshots.detail(id, living(id)))
+        return json_reply(await snapshots.detail(id, living(id)))
 
     @routes.delete("/{id}")
     async def rm(id: str) -> Response:
         """Remove a saved context."""
         await snapshots.remove(id)
-        return _json(None)
+        return json_reply(None)
 
     @routes.get("/{id}/file", response_class=Response)
     async def export(id: str) -> Response:
@@ -162,9 +169,9 @@ def _snapshot_routes(kernel: Kernel) -> APIRouter:
     async def receive(request: Request, name: str | None = None, force: bool = False) -> Response:
         """Keep the file that the body is, once all of it has been checked."""
         try:
-            return _json(await snapshots.receive(request.stream(), name, force=force))
+            return json_reply(await snapshots.receive(request.stream(), name, force=force))
         except KernelError as error:
-            reply = _json({"error": to_wire(error)}, row_of(error).http)
+            reply = json_reply({"error": to_wire(error)}, row_of(error).http)
             reply.headers["Connection"] = "close"  # so that a client which still sends need not go on
             return reply
 
@@ -184,33 +191,33 @@ def _file(file: BinaryIO) -> Response:
 
 
 def _process_routes(kernel: Kernel) -> APIRouter:
-    routes = APIRouter(prefix="/procs", dependencies=[Depends(_person_only)])
+    routes = APIRouter(prefix="/procs", dependencies=[Depends(person_only(kernel))])
     supervisor = kernel.supervisor
 
     @routes.post("", response_model=p.Started)
     async def run(body: p.RunRequest) -> Response:
         """Start an agent; answers with its pid once its OS process runs."""
-        return _json(p.Started(await supervisor.run(body)))
+        return json_reply(p.Started(await supervisor.run(body)))
 
     @routes.get("", response_model=list[p.ProcInfo])
     async def procs(all: bool = False) -> Response:
         """List the living processes and zombies; with `all` also those that have exited."""
-        return _json(await supervisor.census.infos(all=all))
+        return json_reply(await supervisor.census.infos(all=all))
 
     @routes.get("/{pid}", response_model=p.ProcInfo)
     async def proc(pid: int) -> Response:
         """Tell about one process, living or ended."""
-        return _json(await supervisor.census.info(pid))
+        return json_reply(await supervisor.census.info(pid))
 
     @routes.post("/{pid}/signal", response_model=p.ProcInfo)
     async def signal(pid: int, body: p.SignalRequest) -> Response:
         """Deliver a signal; STOP answers once the context is off its slot."""
-        return _json(await supervisor.signal(pid, body.signal))
+        return json_reply(await supervisor.signal(pid, body.signal))
 
     @routes.post("/{pid}/nice", response_model=p.ProcInfo)
     async def nice(pid: int, body: p.NiceRequest) -> Response:
         """Change the nice value of a living process."""
-        return _json(await supervisor.set_nice(pid, body.nice))
+        return json_reply(await supervisor.set_nice(pid, body.nice))
 
     @routes.get("/{pid}/wait", response_model=p.ProcInfo)
     async def wait(
@@ -219,19 +226,19 @@ def _process_routes(kernel: Kernel) -> APIRouter:
         """Answer when the process is in `state` or has ended, or with ETIME after `timeout_s`."""
         if timeout_s is not None and not timeout_s >= 0:  # NaN is neither
             raise BadRequest(f"timeout_s = {timeout_s:g}: must be 0 or more", key="timeout_s")
-        return _json(await while_connected(request, supervisor.wait(pid, state, timeout_s)))
+        return json_reply(await while_connected(request, supervisor.wait(pid, state, timeout_s)))
 
     @routes.post("/{pid}/mail")
     async def mail(pid: int, body: p.Mail) -> Response:
         """Put a message into the process's mailbox, as from a person."""
         supervisor.mail(pid, p.Mail(body.text))  # from a person, whatever the body says
-        return _json(None)
+        return json_reply(None)
 
     return routes
 
 
 def _stream_routes(kernel: Kernel) -> APIRouter:
-    routes = APIRouter(prefix="/procs", dependencies=[Depends(_person_only)])
+    routes = APIRouter(prefix="/procs", dependencies=[Depends(person_only(kernel))])
     supervisor = kernel.supervisor
 
     @routes.get("/{pid}/events", response_class=Response)
@@ -254,7 +261,7 @@ def _stream_routes(kernel: Kernel) -> APIRouter:
         await _feed(supervisor, pid, request.stream())
         if eof:
             await supervisor.end_stdin(pid)
-        return _json(None)
+        return json_reply(None)
 
     return routes
 
@@ -277,7 +284,11 @@ def _syscall_routes(kernel: Kernel) -> APIRouter:
     @routes.post("/syscall", openapi_extra=_SYSCALL_BODY)
     async def syscall(request: Request) -> Response:
         """Make a syscall in the name of the process whose token is the bearer."""
-        life = kernel.supervisor.by_token(bearer(request))
+        try:
+            life = kernel.supervisor.by_token(bearer(request))
+        except NotAuthenticated as error:
+            kernel.access.refuse("POST /syscall", error.message)
+            raise
         try:
             raw = msgspec.json.decode(await read_body(request), type=dict[str, Any])
         except NOT_JSON as error:
@@ -287,7 +298,7 @@ def _syscall_routes(kernel: Kernel) -> APIRouter:
             work = partial(kernel.dispatcher.dispatch, life, call)
             return EventStream(streamed(work, _SyscallFrames(), lambda: kernel.llm.num_active))
         result = await while_connected(request, kernel.dispatcher.dispatch(life, call, lambda _text: None))
-        return _json({"result": result})
+        return json_reply({"result": result})
 
     return routes
 
@@ -315,26 +326,26 @@ def _kinds(names: str | None) -> frozenset[p.EventKind]:
 
 async def _on_kernel_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, KernelError)
-    return _json({"error": to_wire(error)}, row_of(error).http)
+    return json_reply({"error": to_wire(error)}, row_of(error).http)
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return _json({"error": to_wire(BadRequest(f"{path + ': ' if path else ''}{first['msg']}", key=path))}, 400)
+    return json_reply({"error": to_wire(BadRequest(f"{path + ': ' if path else ''}{first['msg']}", key=path))}, 400)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path}: {error.detail}"
-    return _json({"error": to_wire(BadRequest(message))}, error.status_code)
+    return json_reply({"error": to_wire(BadRequest(message))}, error.status_code)
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
     """The server logs the traceback: Starlette raises the exception again after this reply."""
     message = f"{request.method} {request.url.path}: {type(error).__name__}: {error}"
-    return _json({"error": to_wire(InternalError(message))}, 500)
+    return json_reply({"error": to_wire(InternalError(message))}, 500)
 
 
 _ERROR_HANDLERS: Final[dict[type[Exception], Any]] = {

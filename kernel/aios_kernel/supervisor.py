@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final, TypeVar
 
 from aios_kernel import eventlog
+from aios_kernel.access import tokens
 from aios_kernel.admission import check_agent, check_nice, check_request
 from aios_kernel.census import Census
 from aios_kernel.clock import Clock
@@ -69,7 +69,6 @@ class Supervisor:
         self._clock = clock
         self._socket_path = socket_path
         self._lives: dict[Pid, Life] = {}
-        self._by_token: dict[str, Life] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
         host.listen(self._on_exit, self._on_host_lost)
@@ -131,7 +130,7 @@ class Supervisor:
         """Enter a process into the table."""
         model = self._llm.model.ref if self._llm.model else ""
         process = self.table.add(request, parent=parent, model=model, at=self._clock.now())
-        life = Life(process, EventLog(process.pid, self._journal, self._clock), secrets.token_urlsafe(24))
+        life = Life(process, EventLog(process.pid, self._journal, self._clock), tokens.make(process.pid))
         self._lives[process.pid] = life
         return life
 
@@ -182,7 +181,6 @@ class Supervisor:
             stdin=request.stdin,
             history=life.history is not None,
         )
-        self._by_token[life.token] = life  # its first syscall may come before the host's answer
         life.pipes = pipes = StdPipes(stdin=request.stdin)
         with pipes:
             process.os_pid = await self._host.spawn(order, pipes.agent_fds)
@@ -225,12 +223,12 @@ class Supervisor:
             return
         life.ending = True
         process = life.process
-        self._by_token.pop(life.token, None)
         await life.settle()
         life.verdict = life.verdict or verdict_of(status)
         code, reason = life.verdict
         usage = self._llm.usage(process.pid)
-        (failure,) = await asyncio.gather(self._llm.release(process.pid), return_exceptions=True)
+        keep = life.keep if code == 0 else None
+        (failure,) = await asyncio.gather(self._llm.release(process.pid, keep), return_exceptions=True)
         now = self._clock.now()
         ended = life.log.append_nowait(EventKind.EXIT, str(code).encode())
         recorded = self._journal.append(self.census.end_row(process, usage, code, reason, now))
@@ -280,8 +278,8 @@ class Supervisor:
 
     def by_token(self, token: str) -> Life:
         """The process that a capability token names. Raises NotAuthenticated."""
-        life = self._by_token.get(token)
-        if life is None:
+        life = self._lives.get(tokens.pid_of(token))
+        if life is None or life.ending or not tokens.same(life.token, token):
             raise NotAuthenticated("this token names no living process")
         return life
 

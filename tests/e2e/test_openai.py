@@ -120,8 +120,8 @@ def test_the_key_is_one_word_for_a_script_and_the_owners_alone(system: System) -
     key = system.ok("kernel", "key").removesuffix("\n")
     assert re.fullmatch(r"sk-aios-[\w-]{43}", key)
     assert system.json("kernel", "key") == {"key": key, "group": "user", "url": url}
-    guests = system.json("kernel", "key", "--group", "guests")
-    assert guests["group"] == "guests"
+    guests = system.json("kernel", "key", "--group", "guest")
+    assert guests["group"] == "guest"
     assert guests["key"] != key
     new = system.ok("kernel", "key", "--new").strip()
     assert new != key

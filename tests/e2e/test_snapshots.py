@@ -59,7 +59,7 @@ small = pytest.fixture(scope="module")(another)
 
 def in_the_middle(system: System, pid: int, tokens: int = 40) -> None:
     """Wait until the process is so far into its reply."""
-    client = KernelClient(str(system.home / "kernel.sock"))
+    client = system.client()
     deadline = time.monotonic() + 100
     while (info := client.proc(pid)).tokens_out < tokens:
         assert info.exit_code is None, f"it ended: {system.ok('logs', str(pid))}"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from aios_kernel.access.config import AccessConfig
 from aios_kernel.client.address import Address
 from aios_kernel.config import Config, line_of, load
 from aios_kernel.core import EngineConfig
@@ -39,10 +40,14 @@ overflow = "summarise"
 ram_bytes = 1000
 [kernel]
 listen = "127.0.0.1:8377"
+[access]
+answer_s = 20
 """
     engine = EngineConfig(slots=4, window=2048, threads=1, gpu_layers=0, policy="fifo", quantum=8, ram_bytes=1000)
     listen = Address("127.0.0.1", 8377)
-    assert Config(model="qwen", listen=listen, overflow=Overflow.SUMMARISE, engine=engine) == read(tmp_path, text)
+    assert Config(
+        model="qwen", listen=listen, overflow=Overflow.SUMMARISE, engine=engine, access=AccessConfig(answer_s=20)
+    ) == read(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +62,9 @@ listen = "127.0.0.1:8377"
         ('[model]\n\nslots = "four"\n', 3, "slots = 'four': must be a whole number"),
         ("[model]\nslots = true\n", 2, "slots = True: must be a whole number"),
         ("[model]\nslots = 0\n", 2, "slots = 0: must be 1 to 256"),
+        ("[access]\n\nanswer_s = 0\n", 3, "answer_s = 0: must be 1 to 604800"),
+        ("[access]\nanswers = 1\n", 2, "unknown key 'answers'; did you mean answer_s? (accepted: answer_s, audit"),
+        ("[access]\nanswer_s = true\n", 2, "answer_s = True: must be a whole number"),
         ('[sched]\npolicy = "lottery"\n', 2, "policy = 'lottery': must be one of fifo, rr"),
         ("model = 3\n", 1, "model is a section: write [model]"),
         ('[context]\noverflow = "forget"\n', 2, "overflow = 'forget': must be one of drop-oldest, summarise, refuse"),

@@ -17,12 +17,16 @@ def raw(daemon: Daemon, request: bytes) -> tuple[int, dict[str, object]]:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
         connection.connect(daemon.client.socket_path)
-        connection.sendall(request)
+        connection.sendall(request.replace(b"Host: k\r\n", f"Host: k\r\n{person(daemon)}\r\n".encode()))
         reply = b""
         while chunk := connection.recv(65_536):
             reply += chunk
     head, _, body = reply.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)
+
+
+def person(daemon: Daemon) -> str:
+    return f"Authorization: Bearer {daemon.paths.person_key.read_text()}"
 
 
 def test_the_schema_lists_every_route(daemon: Daemon) -> None:
@@ -57,7 +61,13 @@ def test_the_socket_is_the_users_alone(daemon: Daemon) -> None:
     mode = daemon.paths.socket.stat().st_mode
     assert stat.S_ISSOCK(mode)
     assert stat.S_IMODE(mode) == 0o600
-    for path in (daemon.paths.journal, daemon.paths.log, daemon.paths.lock, daemon.paths.run_file):
+    for path in (
+        daemon.paths.journal,
+        daemon.paths.log,
+        daemon.paths.lock,
+        daemon.paths.run_file,
+        daemon.paths.person_key,
+    ):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 

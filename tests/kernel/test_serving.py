@@ -14,7 +14,7 @@ from aios_kernel.errors import BadRequest, KernelError
 from aios_kernel.server import create_app
 from aios_kernel.serving import streamed
 from aios_kernel.sse import EventStream
-from aios_kernel.syscall import OnDelta
+from aios_kernel.syscalls.table import OnDelta
 
 pytestmark = pytest.mark.anyio
 

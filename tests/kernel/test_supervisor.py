@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from aios_kernel import supervisor as module
-from aios_kernel import syscall
+from aios_kernel.access.manager import AccessManager
+from aios_kernel.audit import AuditLog
 from aios_kernel.clock import SystemClock
 from aios_kernel.core import EngineConfig
 from aios_kernel.errors import HostFailed, InternalError, LimitHit, NotAuthenticated
@@ -24,7 +25,7 @@ from aios_kernel.process import ProcessTable
 from aios_kernel.protocol import AgentInfo, RunRequest, SyscallRequest
 from aios_kernel.snapshots import Snapshots
 from aios_kernel.supervisor import Supervisor
-from aios_kernel.syscall import Dispatcher
+from aios_kernel.syscalls import Dispatcher, all_rows, dispatch
 from aios_kernel.tools import ToolRegistry
 
 pytestmark = pytest.mark.anyio
@@ -87,11 +88,14 @@ async def test_no_more_processes_than_allowed_however_many_start_at_once(
 async def test_syscalls_at_once_are_bounded_and_end_with_their_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(syscall, "MAX_SYSCALLS", 2)
+    monkeypatch.setattr(dispatch, "MAX_SYSCALLS", 2)
     journal = opened(tmp_path)
     try:
         boss = supervisor(tmp_path, journal)
-        dispatcher = Dispatcher(boss, Llm(EngineConfig(), CLOCK), ToolRegistry([]), journal, CLOCK)
+        audit = AuditLog.open(tmp_path / "audit", CLOCK, version="1", max_bytes=1 << 30)
+        access = AccessManager(tmp_path / "policies", audit, CLOCK, 1.0)
+        table = all_rows(Llm(EngineConfig(), CLOCK), ToolRegistry([]), boss, journal, access)
+        dispatcher = Dispatcher(table, access, journal, CLOCK)
         process = ProcessTable().add(RunRequest("probe"), parent=None, model="", at=0.0)
         life = Life(process, EventLog(process.pid, journal, CLOCK), "token")
 

@@ -23,7 +23,7 @@ from aios_kernel.supervisor import Supervisor
 
 pytestmark = pytest.mark.anyio
 
-REQUEST = RunRequest("http", "say hello", group="guests")
+REQUEST = RunRequest("http", "say hello", group="guest")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def fail(boss: Supervisor, pids: list[Pid]) -> None:
 async def test_it_is_a_process_like_others_and_ends_with_its_block(boss: Supervisor) -> None:
     async with boss.virtual(REQUEST) as life:
         info = await boss.census.info(life.process.pid)
-        assert (info.agent, info.task, info.group, info.ppid, info.os_pid) == ("http", "say hello", "guests", 0, None)
+        assert (info.agent, info.task, info.group, info.ppid, info.os_pid) == ("http", "say hello", "guest", 0, None)
         assert info.state is ProcState.RUNNING
     info = await boss.wait(info.pid)
     assert (info.exit_code, info.reason, info.state) == (0, "done", ProcState.EXITED)

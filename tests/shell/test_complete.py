@@ -97,6 +97,17 @@ def test_without_a_kernel_completion_is_quiet_and_starts_none(shell: Shell) -> N
     assert [(candidate.value, replaced) for candidate, replaced in at_cursor("a | ki", world)] == [("kill", 2)]
 
 
+@pytest.mark.parametrize(
+    ("text", "replaced"),
+    [("cat a", 1), ("cat 'a f", 4), ('cat "a f', 4), ("cat a\\ f", 4), ("cat 'a f'", 5), ("cat ", 0), ("cat \\", 1)],
+)
+def test_a_candidate_replaces_the_word_with_its_quotes(shell: Shell, text: str, replaced: int) -> None:
+    (shell.folder / "a file.txt").touch()
+    assert [("a file.txt", replaced)] == [
+        (found.value, count) for found, count in at_cursor(text, World(shell.session))
+    ]
+
+
 def test_scripts_ask_the_same_completion(shell: Shell) -> None:
     assert shell.words("__complete", "--", "1", "snap", "l") == (
         0,

@@ -136,9 +136,14 @@ class KernelClient:
 
     def __init__(self, socket_path: str | None = None, token: str | None = None) -> None:
         self.socket_path = socket_path or str(paths().socket)
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._token = token  # of an agent; None: the person, with the key that the kernel has made for them
 
     # --- transport
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        key = self._token or _person_key()
+        return {"Authorization": f"Bearer {key}"} if key else {}
 
     def _open(
         self, method: str, path: str, body: Body | None, timeout: float | None, query: dict[str, Any]
@@ -146,7 +151,7 @@ class KernelClient:
         connection = _UnixConnection(self.socket_path, timeout)
         query = {k: str(v).lower() if isinstance(v, bool) else v for k, v in query.items() if v is not None}
         url = quote(path) + ("?" + urlencode(query) if query else "")
-        headers = dict(self._headers)
+        headers = self._headers
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
@@ -340,6 +345,14 @@ class KernelClient:
         """One syscall of the process whose token this client carries. Returns its result."""
         reply: dict[str, Any] = self.call("POST", "/syscall", dict[str, Any], body=request, timeout=request.deadline_s)
         return reply["result"]
+
+
+def _person_key() -> str:
+    """The running kernel's, which is another than that of the one before; "" where this cannot be read."""
+    try:
+        return paths().person_key.read_text(encoding="ascii")
+    except OSError:
+        return ""
 
 
 def _snapshot(id: str) -> str:

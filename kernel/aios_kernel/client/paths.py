@@ -47,6 +47,21 @@ class Paths:
         return self.state / "keys.json"
 
     @property
+    def person_key(self) -> Path:
+        """What tells the person from their agents, who cannot read it. Another one with each start of the kernel."""
+        return self.state / "person.key"
+
+    @property
+    def policies(self) -> Path:
+        """The person's own access policies, *.cedar."""
+        return self.config / "policies"
+
+    @property
+    def audit(self) -> Path:
+        """What was decided and done, in files of which each row vouches for the one before it."""
+        return self.state / "audit"
+
+    @property
     def log(self) -> Path:
         return self.state / "kernel.log"
 

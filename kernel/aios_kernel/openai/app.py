@@ -12,13 +12,13 @@ from starlette.requests import ClientDisconnect
 
 from aios_kernel.daemon import Kernel
 from aios_kernel.errors import BadRequest, InternalError, KernelError, NoSuchModel, NotAuthenticated
-from aios_kernel.openai.conversation import Conversations
+from aios_kernel.openai.conversation import Conversations, earlier, name_of
 from aios_kernel.openai.reply import CompletionFrames, error_body, error_status
 from aios_kernel.openai.request import Completion, chat_args, parse
 from aios_kernel.protocol import ChatReply, EventKind, RunRequest, SyscallRequest
 from aios_kernel.serving import bearer, on_gone, read_body, streamed, while_connected
 from aios_kernel.sse import KEEP_ALIVE_S, EventStream
-from aios_kernel.syscall import OnDelta
+from aios_kernel.syscalls.table import OnDelta
 
 log = logging.getLogger(__name__)
 
@@ -77,22 +77,24 @@ class _Running:
     ) -> None:
         """Raises BadRequest for what llm.chat cannot be asked."""
         self._kernel, self._frames = kernel, frames
-        self._conversations, self._messages = conversations, completion.messages
+        self._conversations = conversations
         self._request = RunRequest(AGENT, completion.task, group=group)
         self._args = chat_args(completion)
         self._max_tokens = completion.max_reply
 
     async def __call__(self, on_delta: OnDelta) -> ChatReply:
-        kernel = self._kernel
+        kernel, group, messages = self._kernel, self._request.group, self._args["messages"]
         async with kernel.supervisor.virtual(self._request) as life:
             process = life.process
             self._frames.pid = process.pid
-            process.program = self._conversations.began(process.request.group, self._messages, process.pid)
+            process.program = self._conversations.began(group, messages, process.pid)
+            kernel.llm.inherit(process.pid, earlier(group, messages))
             spec = kernel.llm.spec or await kernel.llm.ready()
             max_tokens = min(self._max_tokens or spec.window, spec.window)
             call = SyscallRequest("llm.chat", {**self._args, "max_tokens": max_tokens})
             reply = msgspec.json.decode(await kernel.dispatcher.dispatch(life, call, on_delta), type=ChatReply)
             life.log.append_nowait(EventKind.STDOUT, reply.text.encode())  # for `logs`; its client does not wait for it
+            life.keep = name_of(group, messages, reply)
             return reply
 
 

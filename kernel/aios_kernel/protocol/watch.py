@@ -54,11 +54,11 @@ class HostInfo:
 class Frame:
     """What has changed since the client's former frame. GET /watch sends them as server-sent events."""
 
-    at: float
-    status: KernelStatus
-    procs: list[ProcInfo]  # those that changed; the first frame has all that live, zombies, and the last ended ones
+    at: float  # Unix seconds
+    status: KernelStatus  # as `GET /kernel` tells it
+    procs: list[ProcInfo]  # those that changed; in the first frame all that live, zombies, and the last ended ones
     gone: list[int]  # pids that are not told of any more
     queue: list[QueueEntry] | None  # None: as before
-    steps: list[StepInfo]
-    steps_lost: int  # steps since the former frame that are left out of `steps`, the oldest
-    host: HostInfo
+    steps: list[StepInfo]  # of the scheduler since the former frame, at most the newest 256
+    steps_lost: int  # those since the former frame that are left out
+    host: HostInfo  # the machine, read once a second

@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, TypeVar
@@ -23,12 +23,13 @@ from aios_kernel.errors import (
     ModelFailed,
     PromptTooLong,
 )
-from aios_kernel.protocol import Pid, QueueEntry, SchedInfo, SnapshotInfo
+from aios_kernel.protocol import Pid, QueueEntry, SchedInfo, SnapshotInfo, StepInfo
 from aios_kernel.scheduler.governor import Governor
 from aios_kernel.scheduler.job import Job
 from aios_kernel.scheduler.loop import StepLoop
-from aios_kernel.scheduler.request import EngineStats, GenEvent, GenRequest, JobId, Phase, Usage
-from aios_kernel.scheduler.view import View, empty_view, queue_of, view_of
+from aios_kernel.scheduler.pace import Pace
+from aios_kernel.scheduler.request import EngineStats, GenEvent, GenRequest, JobId, Usage
+from aios_kernel.scheduler.view import Outlook, Viewer, empty_view, queue_of
 
 __all__ = ["Engine", "EngineConfig"]
 
@@ -38,6 +39,15 @@ T = TypeVar("T")
 Operation = Callable[[StepLoop], Any]
 
 VIEW_EVERY_S = 0.1  # while nothing but token counts changes
+
+
+@dataclass(frozen=True, slots=True)
+class _Foreseen:
+    """The queue of an outlook."""
+
+    outlook: Outlook
+    entries: tuple[QueueEntry, ...] = ()
+    waiting: dict[Pid, str] = field(default_factory=dict)  # whom each one is behind
 
 
 class Engine:
@@ -65,14 +75,16 @@ class Engine:
         self._clock = clock
         self._deliver = deliver
         self._governor = governor or _governor(config.threads)
-        self._inbox: SimpleQueue[tuple[Operation, Future[Any]] | None] = SimpleQueue()
+        self._inbox: SimpleQueue[tuple[Operation, Future[Any], bool] | None] = SimpleQueue()
         self._gate = Lock()  # guards _ended against posts that nobody would answer
         self._ended: KernelError | None = None
         self._ids = itertools.count(1)
         self._core: Core | None = None
         self._loop: StepLoop | None = None
         self._view = empty_view(config)
-        self._foreseen: tuple[View, tuple[QueueEntry, ...]] = self._view, ()
+        self._view_pace, self._asked = Pace(), False  # asked: somebody waits for the view that shows what he did
+        self._foreseen, self._foresight_pace = _Foreseen(self._view.outlook), Pace()
+        self._steps: tuple[StepInfo, ...] = ()
         self._thread = Thread(target=self._run, name="engine", daemon=True)
         self.ready: Future[ModelSpec] = Future()
 
@@ -137,7 +149,7 @@ class Engine:
             if self._ended is not None:
                 raise self._ended
             job = Job(JobId(next(self._ids)), request, self._clock.monotonic())
-            self._inbox.put((lambda loop: loop.submit(job), Future()))
+            self._inbox.put((lambda loop: loop.submit(job), Future(), False))
         return job.id
 
     def cancel(self, job: JobId) -> None:
@@ -146,12 +158,12 @@ class Engine:
 
     def suspend(self, pid: Pid) -> Future[SnapshotInfo | None]:
         """Stop the process's generations and take its context off its slot. None: it had no KV state."""
-        future = self._post(lambda loop: loop.suspend(pid))
+        future = self._post(lambda loop: loop.suspend(pid), shown=True)
         self._interrupt(pid)
         return future
 
     def resume(self, pid: Pid) -> Future[None]:
-        return self._post(lambda loop: loop.resume(pid))
+        return self._post(lambda loop: loop.resume(pid), shown=True)
 
     def renice(self, pid: Pid, nice: int) -> Future[None]:
         return self._post(lambda loop: loop.renice(pid, nice))
@@ -183,31 +195,41 @@ class Engine:
 
     def set_policy(self, name: str, quantum: int | None = None) -> Future[None]:
         """Switch while everything runs. The future raises BadRequest for an unknown name."""
-        return self._post(lambda loop: loop.set_policy(name, quantum))
+        return self._post(lambda loop: loop.set_policy(name, quantum), shown=True)
 
     def sched(self) -> SchedInfo:
         return self._view.sched
 
     def queue(self) -> list[QueueEntry]:
         """Who runs, who waits behind whom, who is suspended. What it tells of the future is checked when it comes."""
-        view = self._view
-        if self._foreseen[0] is not view:
-            entries = queue_of(view)
-            self._foreseen = view, entries
-            etas_ms = {Pid(row.pid): row.eta_ms for row in entries if row.queue == "ready" and row.eta_ms is not None}
+        return list(self._foresee().entries)
+
+    def behind(self, pid: Pid) -> str | None:
+        """Whom one that waits is behind; None for others."""
+        return self._foresee().waiting.get(pid)
+
+    def _foresee(self) -> _Foreseen:
+        outlook, now = self._view.outlook, self._clock.monotonic()
+        due = not outlook.prospects or self._foresight_pace.due(now)
+        if due and self._foreseen.outlook is not outlook:
+            with self._foresight_pace.spend(now):
+                entries = queue_of(outlook)
+            waiting = [row for row in entries if row.queue == "ready"]
+            self._foreseen = _Foreseen(outlook, entries, {Pid(row.pid): row.reason for row in waiting})
+            etas_ms = {Pid(row.pid): row.eta_ms for row in waiting if row.eta_ms is not None}
             if etas_ms:
-                self._post(lambda loop: loop.expect(view.at, etas_ms))
-        return list(self._foreseen[1])
+                self._post(lambda loop: loop.expect(outlook.at, etas_ms))
+        return self._foreseen
 
     def snapshots(self) -> list[SnapshotInfo]:
         return list(self._view.snapshots)
 
     def usage(self, pid: Pid) -> Usage:
-        usage = self._view.usage.get(pid, _UNKNOWN)
-        if usage.phase is not Phase.READY:
-            return usage
-        reason = next((entry.reason for entry in self.queue() if entry.pid == pid), usage.reason)
-        return replace(usage, reason=reason)
+        return self._view.usage.get(pid, _UNKNOWN)
+
+    def steps(self) -> tuple[StepInfo, ...]:
+        """The newest steps, the last one last."""
+        return self._steps
 
     def stats(self) -> EngineStats:
         return self._view.stats
@@ -217,13 +239,14 @@ class Engine:
             raise self._ended or InvalidState("the model is still loading")
         return self._core
 
-    def _post(self, operation: Callable[[StepLoop], T]) -> Future[T]:
+    def _post(self, operation: Callable[[StepLoop], T], *, shown: bool = False) -> Future[T]:
+        """Queue an operation. shown: when the future resolves, all that is told of the engine tells of it."""
         future: Future[T] = Future()
         with self._gate:
             if self._ended is not None:
                 future.set_exception(self._ended)
             else:
-                self._inbox.put((operation, future))
+                self._inbox.put((operation, future, shown))
         return future
 
     def _interrupt(self, pid: Pid) -> None:
@@ -248,11 +271,12 @@ class Engine:
             self._end(failure)
             self.ready.set_exception(failure)
             return
-        loop.contexts.tiers.on_written = lambda: self._inbox.put((lambda loop: loop.settle(), Future()))
+        loop.contexts.tiers.on_written = lambda: self._inbox.put((lambda loop: loop.settle(), Future(), False))
+        viewer = Viewer(loop)
         self.ready.set_result(core.spec)
         end: KernelError = KernelStopping("the kernel is stopping")
         try:
-            while self._turn(loop):
+            while self._turn(loop, viewer):
                 pass
         except Exception as error:  # CoreLost, or a bug: nobody may wait for an answer that never comes
             log.exception("the engine has failed")
@@ -263,14 +287,14 @@ class Engine:
         loop.contexts.close()
         core.close()
 
-    def _turn(self, loop: StepLoop) -> bool:
+    def _turn(self, loop: StepLoop, viewer: Viewer) -> bool:
         """Operations that wait, then one step if anything can run. False: it is time to end."""
         answers: list[tuple[Future[Any], Any, Exception | None]] = []
         try:
             going = self._drain(loop, answers)
             if going and loop.runnable():
                 self._step(loop)
-            self._publish(loop)
+            self._publish(loop, viewer)
             self._emit(loop)
         finally:
             for future, result, error in answers:
@@ -291,9 +315,10 @@ class Engine:
             idle = False
             if item is None:
                 return False
-            operation, future = item
+            operation, future, shown = item
             if not future.set_running_or_notify_cancel():
                 continue
+            self._asked = self._asked or shown
             try:
                 answers.append((future, operation(loop), None))
             except Exception as error:
@@ -307,6 +332,7 @@ class Engine:
     def _step(self, loop: StepLoop) -> None:
         try:
             loop.step()
+            self._steps = tuple(loop.recorder.steps)
         except CoreLost:
             raise
         except Exception as error:
@@ -315,11 +341,14 @@ class Engine:
             loop.fail_all(ModelFailed(str(error)) if known else InternalError(f"engine: {error!r}"))
             loop.contexts.rebuild()
 
-    def _publish(self, loop: StepLoop) -> None:
+    def _publish(self, loop: StepLoop, viewer: Viewer) -> None:
+        """Show what has changed: at once to those who wait for it, else as its cost allows, and before a rest."""
         now = self._clock.monotonic()
-        if loop.changed or now - self._view.at >= VIEW_EVERY_S:
-            loop.changed = False
-            self._view = view_of(loop)
+        news = loop.changed or now - self._view.at >= VIEW_EVERY_S
+        if self._asked or (news and (self._view_pace.due(now) or not loop.runnable())):
+            loop.changed = self._asked = False
+            with self._view_pace.spend(now):
+                self._view = viewer.view()
 
     def _emit(self, loop: StepLoop) -> None:
         if not loop.events:

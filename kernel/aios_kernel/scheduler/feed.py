@@ -9,11 +9,12 @@ from aios_kernel.clock import Clock
 from aios_kernel.context.manager import ContextManager
 from aios_kernel.core import Core, CoreError, DecodeAborted, DecodeFailed, EngineConfig, Logits
 from aios_kernel.errors import ModelFailed
-from aios_kernel.protocol import Pid
+from aios_kernel.protocol import Pid, StepPhase
 from aios_kernel.scheduler.experience import Costs
 from aios_kernel.scheduler.job import Job
 from aios_kernel.scheduler.line import Line
 from aios_kernel.scheduler.policy import PREFILL_COST
+from aios_kernel.scheduler.record import Recorder
 from aios_kernel.scheduler.service import Ledger
 
 Running = list[tuple[Line, Job]]
@@ -34,11 +35,18 @@ class Feeder:
     """Makes the model calls of a step. Owner thread only."""
 
     def __init__(
-        self, core: Core, contexts: ContextManager, ledger: Ledger, config: EngineConfig, clock: Clock
+        self,
+        core: Core,
+        contexts: ContextManager,
+        ledger: Ledger,
+        recorder: Recorder,
+        config: EngineConfig,
+        clock: Clock,
     ) -> None:
         self._core = core
         self._contexts = contexts
         self._ledger = ledger
+        self._recorder = recorder
         self._config = config
         self._clock = clock
         self._suspects: set[Pid] = set()  # were in a failed batch: fed alone until they are past it
@@ -106,6 +114,7 @@ class Feeder:
         job.prefill_s += took
         job.fed += len(tokens)
         self.costs = self.costs.prefilled(len(tokens), took)
+        self._recorder.use(line.slot, line.pid, StepPhase.PREFILL, len(tokens))
         self._ledger.charge(line.pid, PREFILL_COST * len(tokens), line.nice or 0, contended=contended)
         return self._choices([(line, job)], [row])
 
@@ -139,6 +148,7 @@ class Feeder:
             job.decode_s += took
             job.fed += not job.produced  # a prompt's last piece may be one token
             line.token_times.append(now)
+            self._recorder.use(line.slot, line.pid, StepPhase.DECODE, 1)
             self._ledger.charge(line.pid, 1.0, line.nice or 0, contended=contended)
         # Every row is read before anything else is done with the core: that may end what the rows lie in.
         return self._choices(batch, rows)

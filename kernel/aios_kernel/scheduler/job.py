@@ -39,7 +39,7 @@ class Job:
         self.stream = TextStream(request.stop)
         self.wait_s = self.prefill_s = self.decode_s = 0.0
         self._digest = hashlib.blake2b(digest_size=16) if request.logits_hash else None
-        self._waits_since: float | None = now
+        self.waits_since: float | None = now  # ready without a slot; None: it does not wait
 
     def line_up(self, place: int, now: float) -> None:
         """Join the run queue."""
@@ -65,17 +65,13 @@ class Job:
         return (self._ran_at if self.running else now) - self._queued_at
 
     def start_waiting(self, now: float) -> None:
-        if self._waits_since is None:
-            self._waits_since = now
+        if self.waits_since is None:
+            self.waits_since = now
 
     def stop_waiting(self, now: float) -> None:
-        if self._waits_since is not None:
-            self.wait_s += now - self._waits_since
-            self._waits_since = None
-
-    def waited_s(self, now: float) -> float:
-        """Time ready without a slot, up to `now`."""
-        return self.wait_s + (now - self._waits_since if self._waits_since is not None else 0.0)
+        if self.waits_since is not None:
+            self.wait_s += now - self.waits_since
+            self.waits_since = None
 
     def choose(self, row: Logits, position: int) -> int:
         """The token for `position` of the context. Raises CoreError when none is possible."""

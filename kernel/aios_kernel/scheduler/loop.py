@@ -19,6 +19,7 @@ from aios_kernel.scheduler.job import Finish, Job
 from aios_kernel.scheduler.line import Line
 from aios_kernel.scheduler.policies import make_policy
 from aios_kernel.scheduler.policy import Runnable
+from aios_kernel.scheduler.record import Recorder
 from aios_kernel.scheduler.request import GenEvent, JobId, Phase
 from aios_kernel.scheduler.service import Ledger
 
@@ -37,7 +38,8 @@ class StepLoop:
         self.policy = make_policy(config.policy)
         self.quantum = config.quantum
         self.ledger = Ledger()
-        self._feeder = Feeder(core, self.contexts, self.ledger, config, clock)
+        self.recorder = Recorder()
+        self._feeder = Feeder(core, self.contexts, self.ledger, self.recorder, config, clock)
         self.lines: dict[Pid, Line] = {}
         self.events: list[GenEvent] = []
         self.changed = True  # something other than token counts has changed since this was last cleared
@@ -232,15 +234,19 @@ class StepLoop:
     def step(self) -> None:
         """Run one step: prompts up to a budget, then one token for everyone who decodes."""
         began, core_s = self.clock.monotonic(), self.core_s
+        self.recorder.begin()
         queue = self.queue()
         plan = self.policy.plan(queue, slots=self.core.spec.num_slots, quantum=self.quantum)
+        preempted = tuple(entry.pid for entry in queue if entry.holds_slot and entry.pid not in plan.run)
         running = self._swap(plan.run)
         self._govern()
         for line, job, choice in self._feeder.feed(running, contended=len(plan.run) < len(queue)):
             self._take(line, job, choice)
         self.steps += 1
-        took = self.clock.monotonic() - began
+        now = self.clock.monotonic()
+        took = now - began
         self.engine_s += took
+        self.recorder.end(self.steps, at=self.clock.now(), now=now, took_s=took, preempted=preempted)
         self._feeder.costs = self.costs.stepped(took - (self.core_s - core_s))
 
     def _govern(self) -> None:

@@ -78,7 +78,7 @@ class GenEvent:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What `ps` shows of a process's context and generation."""
+    """What `ps` shows of a process's context and generation. It stays as it is while only time passes."""
 
     phase: Phase = Phase.IDLE
     reason: str = "idle"
@@ -87,7 +87,12 @@ class Usage:
     ctx_used: int = 0
     kv_bytes: int = 0
     tok_per_s: float = 0.0
-    wait_ms: float = 0.0  # of all its generations
+    waited_s: float = 0.0  # ready without a slot, in waits that are over, of all its generations
+    waits_since: tuple[float, ...] = ()  # of its generations that wait, on the engine's clock
+
+    def wait_ms(self, now: float) -> float:
+        """Time that its generations have waited, up to `now`."""
+        return (self.waited_s + sum(now - since for since in self.waits_since)) * 1e3
 
 
 @dataclass(frozen=True, slots=True)

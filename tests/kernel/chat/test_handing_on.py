@@ -61,26 +61,26 @@ def test_the_least_recent_go_and_an_equal_one_takes_the_place(monkeypatch: pytes
             await left(manager, pid, name)
         loop = engine._loop
         assert loop is not None
-        assert [3, 4] == sorted(loop.contexts.contexts)
+        assert sorted(loop.contexts.contexts) == [3, 4]
         await asyncio.wrap_future(manager.release(Pid(5), b"d"))  # it has said nothing
         loop.check_invariants()
-        assert [3, 4] == sorted(loop.contexts.contexts)
+        assert sorted(loop.contexts.contexts) == [3, 4]
 
     with_script("hello", use)
 
 
 def test_one_that_memory_had_no_room_for_is_fed_again() -> None:
-    async def use(manager: ChatManager, engine: Engine) -> tuple[int, str]:
+    async def use(manager: ChatManager, engine: Engine) -> None:
         first = await left(manager, 1)
         await asyncio.gather(*(manager.chat(Pid(pid), ask(f"{pid}"), 0) for pid in (7, 8, 9)))
         manager.inherit(Pid(2), [b"sea"])
         second = await manager.chat(Pid(2), next_turn(first), 0)
         assert engine._loop is not None
         engine._loop.check_invariants()
-        return second.tokens_cached, second.text
+        assert (second.text, second.tokens_cached < first.tokens_in) == ("hello", True)
 
     small = EngineConfig(slots=2, window=4096, threads=1, ram_bytes=0, prefix_bytes=0)
-    assert with_script("hello", use, small) == (0, "hello")
+    with_script("hello", use, small)
 
 
 @pytest.mark.model

@@ -300,6 +300,47 @@ def test_a_dropped_context_leaves_nothing_but_its_prefix() -> None:
     assert (tuple(world.manager.slots), list(world.manager.prefixes)) == ((None, None), [])
 
 
+def kept(world: World, pid: int, prompt: bytes) -> Context:
+    """The context of a process that has ended."""
+    context = world.run(pid, prompt)
+    world.manager.keep(Pid(pid))
+    return context
+
+
+@pytest.mark.parametrize("tier", [Tier.SLOT, Tier.RAM, Tier.DISK])
+def test_a_kept_context_is_handed_on_where_it_is(tmp_path: Path, tier: Tier) -> None:
+    world = World(ram_bytes=0 if tier is Tier.DISK else 1 << 20, swap=tmp_path)
+    context = kept(world, 1, b"what was said")
+    if tier is not Tier.SLOT:
+        world.manager.leave(context)
+        world.manager.tiers.flush()
+    assert world.manager.hand_on(Pid(1), Pid(2))
+    world.manager.check_invariants()
+    assert (world.manager.contexts, context.tier) == ({Pid(2): context}, tier)
+    calls(world)
+    world.run(2, b"what was said, and more")
+    assert (calls(world), world.held(context)) == (1, b"what was said, and more")
+    assert not world.manager.hand_on(Pid(1), Pid(3))
+    world.manager.close()
+
+
+def test_a_context_is_handed_on_only_when_its_process_has_ended() -> None:
+    world = World()
+    world.run(1, b"what is said")
+    assert not world.manager.hand_on(Pid(1), Pid(2))
+
+
+def test_a_kept_context_makes_room_like_any_other() -> None:
+    world = World(ram_bytes=4 * 20)
+    for pid in (1, 2, 3):
+        kept(world, pid, b"sixteen bytes, %d" % pid)
+    world.run(4, b"four")
+    assert [world.manager.get(Pid(pid)).tier for pid in (1, 2, 3)] == [Tier.NONE, Tier.RAM, Tier.SLOT]
+    assert [world.manager.hand_on(Pid(former), Pid(7)) for former in (1, 2)] == [False, True]
+    world.manager.check_invariants()
+    assert sorted(world.manager.contexts) == [3, 4, 7]
+
+
 def test_the_checksum_sees_a_changed_bit_and_swapped_blocks() -> None:
     data = np.arange(100_000, dtype=np.uint32).view(np.uint8)
     snapshot = Snapshot.of("1", data.copy(), 1, 0.0)

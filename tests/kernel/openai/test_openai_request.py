@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aios_kernel.errors import BadRequest
 from aios_kernel.openai.request import DEFAULT_TEMPERATURE, NUM_SEEDS, TASK_CHARS, Completion, chat_args, parse
 from aios_kernel.protocol import ChatRequest
-from aios_kernel.syscall import parse_args
+from aios_kernel.syscalls.table import parse_args
 
 HI = [{"role": "user", "content": "hi"}]
 

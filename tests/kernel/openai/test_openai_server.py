@@ -88,12 +88,39 @@ def test_a_stream_says_what_a_whole_reply_says(foreign: Foreign) -> None:
     assert chunks[-2]["choices"][0]["finish_reason"] == whole["choices"][0]["finish_reason"]
 
 
-def test_the_next_turn_finds_the_last_ones_context(foreign: Foreign) -> None:
+def test_the_next_turn_goes_on_from_all_of_the_last_one(daemon: Daemon, foreign: Foreign) -> None:
     messages = [{"role": "user", "content": "Name ten animals that live in the sea, and say a word about each."}]
     first = foreign.chat(messages, max_tokens=24)
+    daemon.finished(pid_of(first))
+    status = daemon.client.status()
+    assert (status.slots_used, status.kv_bytes > 0) == (0, True)
     messages += [{"role": "assistant", "content": text_of(first)}, {"role": "user", "content": "And on land?"}]
-    usage = foreign.chat(messages, max_tokens=1)["usage"]
-    assert usage["prompt_tokens_details"]["cached_tokens"] >= first["usage"]["prompt_tokens"] // 2
+    spoken = first["usage"]["total_tokens"] - 1  # the last token was never fed
+    assert cached_of(foreign.chat(messages, max_tokens=8)) == spoken
+    assert cached_of(foreign.chat(messages, max_tokens=8)) < spoken  # another turn has gone on from it
+
+
+def test_an_edited_history_finds_what_it_shares_and_no_more(foreign: Foreign) -> None:
+    messages = [{"role": "user", "content": "Name ten animals that live in the woods, and say a word about each."}]
+    first = foreign.chat(messages, max_tokens=24)
+    messages += [{"role": "assistant", "content": "No."}, {"role": "user", "content": "Why?"}]
+    other = foreign.chat(messages, max_tokens=24)
+    assert cached_of(other) < first["usage"]["prompt_tokens"]
+    assert text_of(other) == text_of(foreign.chat(messages, max_tokens=24))
+
+
+def test_nothing_is_kept_beyond_a_change_of_model(daemon: Daemon, foreign: Foreign) -> None:
+    messages = [{"role": "user", "content": "Name ten animals that live in the air, and say a word about each."}]
+    first = foreign.chat(messages, max_tokens=24)
+    daemon.finished(pid_of(first))
+    daemon.client.use_model(daemon.client.status().model)
+    assert daemon.client.status().kv_bytes == 0
+    messages += [{"role": "assistant", "content": text_of(first)}, {"role": "user", "content": "And on land?"}]
+    assert cached_of(foreign.chat(messages, max_tokens=2)) == 0
+
+
+def cached_of(reply: dict[str, Any]) -> int:
+    return int(reply["usage"]["prompt_tokens_details"]["cached_tokens"])
 
 
 def test_parameters_reach_the_model(foreign: Foreign) -> None:
@@ -124,7 +151,8 @@ def test_tools_are_called_and_their_results_read(foreign: Foreign) -> None:
     (call,) = choice["message"]["tool_calls"]
     assert set(json.loads(call["function"]["arguments"])) == {"a", "b"}
     result = {"role": "tool", "tool_call_id": call["id"], "content": "19"}
-    text_of(foreign.chat([*question, choice["message"], result], tools=[ADD], max_tokens=4))
+    after = foreign.chat([*question, choice["message"], result], tools=[ADD], max_tokens=4)
+    assert cached_of(after) >= reply["usage"]["prompt_tokens"]
     chunks = list(foreign.stream(question, tools=[ADD], tool_choice="required", max_tokens=60))
     (delta,) = [chunk["choices"][0]["delta"] for chunk in chunks if "tool_calls" in chunk["choices"][0]["delta"]]
     assert delta["tool_calls"][0]["function"] == call["function"]
@@ -164,8 +192,8 @@ def test_a_key_is_needed_and_is_for_this_alone(daemon: Daemon, foreign: Foreign)
 
 
 def test_processes_are_of_their_keys_group(daemon: Daemon, foreign: Foreign) -> None:
-    guests = Foreign("http://" + foreign.host, daemon.client.key("guests").key)
-    assert daemon.finished(pid_of(guests.chat("hi", max_tokens=1))).group == "guests"
+    guests = Foreign("http://" + foreign.host, daemon.client.key("guest").key)
+    assert daemon.finished(pid_of(guests.chat("hi", max_tokens=1))).group == "guest"
 
 
 def test_a_replaced_key_opens_nothing_more_and_ends_nothing(

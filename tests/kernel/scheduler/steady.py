@@ -81,7 +81,7 @@ class SteadyLoad:
     def _look(self, now: float) -> None:
         self._looked_at = now
         view = view_of(self.loop)
-        rows = [row for row in queue_of(view) if row.queue == "ready"]
+        rows = [row for row in queue_of(view.outlook) if row.queue == "ready"]
         self.loop.expect(view.at, {Pid(row.pid): row.eta_ms for row in rows if row.eta_ms is not None})
 
     @property

@@ -11,6 +11,7 @@ from aios_kernel.clock import SystemClock
 from aios_kernel.core import EngineConfig
 from aios_kernel.protocol import Pid
 from aios_kernel.scheduler.engine import Engine
+from aios_kernel.scheduler.pace import Pace
 from aios_kernel.scheduler.policies import POLICIES
 from aios_kernel.scheduler.request import Phase
 from aios_kernel.testing import ScriptedCore
@@ -34,13 +35,32 @@ def test_what_the_queue_tells_is_compared_with_what_comes(one_slot: Driver) -> N
     assert told[1] == ("running", "decoding", 0.0)
     assert told[2][:2] == ("ready", "behind 1")
     assert told[2][2] is not None
-    usage = engine.usage(Pid(2))
-    assert (usage.phase, usage.reason) == (Phase.READY, "behind 1")
+    assert (engine.usage(Pid(2)).phase, engine.behind(Pid(2)), engine.behind(Pid(1))) == (Phase.READY, "behind 1", None)
     assert engine.stats().eta_error is None
     for job in jobs:
         one_slot.result(job)
     engine.set_policy("fifo").result(DEADLINE_S)
     assert engine.stats().eta_error is not None
+    assert engine.queue() == []
+
+
+def test_however_much_a_view_costs_it_shows_what_was_done_and_how_things_came_to_rest(
+    one_slot: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = one_slot.engine
+    jobs = [one_slot.submit(pid, "hello", max_tokens=400) for pid in (1, 2)]
+    one_slot.some_text(jobs[0], 3)
+    assert len(engine.queue()) == 2
+    monkeypatch.setattr(Pace, "due", lambda *_: False)
+    engine.set_policy("rr", 50).result(DEADLINE_S)
+    assert (engine.sched().policy, engine.sched().quantum) == ("rr", 50)
+    engine.suspend(Pid(2)).result(DEADLINE_S)
+    assert engine.usage(Pid(2)).phase is Phase.SUSPENDED
+    engine.resume(Pid(2)).result(DEADLINE_S)
+    assert engine.usage(Pid(2)).phase is not Phase.SUSPENDED
+    for job in jobs:
+        one_slot.result(job)
+    assert [engine.usage(Pid(pid)).phase for pid in (1, 2)] == [Phase.IDLE, Phase.IDLE]
     assert engine.queue() == []
 
 

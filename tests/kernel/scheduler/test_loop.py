@@ -78,7 +78,7 @@ def test_suspend_stops_at_once_and_resume_goes_on() -> None:
     before = bench.text(job)
     bench.step(5)
     assert before == bench.text(job)
-    assert [(entry.pid, entry.queue) for entry in queue_of(view_of(bench.loop))] == [(1, "suspended")]
+    assert [(entry.pid, entry.queue) for entry in queue_of(view_of(bench.loop).outlook)] == [(1, "suspended")]
     bench.loop.resume(Pid(1))
     bench.finish()
     assert alone("go\n", 20).text == bench.text(job)

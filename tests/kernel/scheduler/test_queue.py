@@ -12,7 +12,7 @@ from aios_kernel.testing import FakeClock, ScriptedCore
 
 
 def rows(bench: Bench) -> tuple[QueueEntry, ...]:
-    return queue_of(view_of(bench.loop))
+    return queue_of(view_of(bench.loop).outlook)
 
 
 def running(bench: Bench) -> set[int]:
@@ -53,7 +53,9 @@ def test_a_wait_is_told_and_compared_with_what_came() -> None:
         bench.submit(pid, max_tokens=20)
     bench.step(2)
     view = view_of(bench.loop)
-    told = {Pid(row.pid): row.eta_ms for row in queue_of(view) if row.eta_ms is not None and row.queue == "ready"}
+    told = {
+        Pid(row.pid): row.eta_ms for row in queue_of(view.outlook) if row.eta_ms is not None and row.queue == "ready"
+    }
     assert view.stats.eta_error is None
     bench.loop.expect(view.at, told)
     bench.loop.expect(view.at, dict.fromkeys(told, 1e9))  # the first forecast of a wait counts

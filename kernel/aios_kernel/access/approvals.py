@@ -1,0 +1,122 @@
+"""Questions to a person: a process that waits for an answer is `asking`, and its reason is the question."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+from typing import Final
+
+from aios_kernel.access.need import Need
+from aios_kernel.clock import Clock
+from aios_kernel.errors import InvalidState, LimitHit
+from aios_kernel.life import Life
+from aios_kernel.protocol import Pid, ProcState, Question, Scope
+
+MAX_QUESTIONS: Final = 16  # of one process at once
+MAX_WHAT: Final = 200  # characters: a question is a line that a person reads
+
+Subject = tuple[str, str, str]  # what an answer is about: action, resource and owner; "" where it is for all its own
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    allow: bool
+    scope: Scope
+    why: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    question: Question
+    subject: Subject
+    answered: asyncio.Future[Answer]
+
+
+class Approvals:
+    """The questions that are open. Event loop only.
+
+    Args:
+        answer_s: a question that nobody has answered by then is answered with no.
+    """
+
+    def __init__(self, clock: Clock, answer_s: float) -> None:
+        self._clock = clock
+        self._answer_s = answer_s
+        self._asked: dict[Pid, list[_Asked]] = {}  # of each process, the oldest first
+        self._numbers = itertools.count(-1, -1)  # of activities: those of syscalls count from 0 up
+
+    def open(self) -> list[Question]:
+        """All open questions, the oldest first."""
+        questions = (asked.question for queue in self._asked.values() for asked in queue)
+        return sorted(questions, key=lambda question: question.asked_at)
+
+    async def ask(self, life: Life, need: Need, subject: Subject) -> Answer:
+        """Ask, and wait for the answer. Raises LimitHit when the process has too many questions open."""
+        process, now = life.process, self._clock.now()
+        queue = self._asked.setdefault(process.pid, [])
+        if len(queue) >= MAX_QUESTIONS:
+            raise LimitHit(f"process {process.pid} has {MAX_QUESTIONS} questions open", limit=MAX_QUESTIONS)
+        question = Question(
+            pid=process.pid,
+            agent=process.request.agent,
+            what=_one_line(need.question),
+            action=need.name,
+            resource=need.id,
+            owner=need.owner,
+            asked_at=now,
+            until=now + self._answer_s,
+        )
+        asked = _Asked(question, subject, asyncio.get_running_loop().create_future())
+        queue.append(asked)
+        number = next(self._numbers)
+        life.act(number, (ProcState.ASKING, question.what), now)
+        try:
+            async with asyncio.timeout(self._answer_s):
+                return await asked.answered
+        except TimeoutError:
+            return Answer(False, Scope.ONCE, f"nobody answered in {self._answer_s:g} s")
+        finally:
+            queue.remove(asked)
+            if not queue:
+                del self._asked[process.pid]
+            life.act(number, None, self._clock.now())
+
+    def answer(self, pid: int, allow: bool, scope: Scope, what: str | None) -> Question:
+        """Answer a process's oldest question, and with a wider scope all open ones that it is about as well.
+
+        Args:
+            what: the question as the person saw it; None: whichever it is.
+
+        Raises:
+            InvalidState: it asks nothing, or something else.
+        """
+        waiting = [asked for asked in self._asked.get(Pid(pid), ()) if not asked.answered.done()]
+        if not waiting:
+            raise InvalidState(f"process {pid} asks nothing", pid=pid)
+        oldest = waiting[0]
+        if what is not None and what != oldest.question.what:
+            raise InvalidState(f"process {pid} asks something else now: {oldest.question.what}", pid=pid)
+        answer = Answer(allow, scope, f"a person said {'yes' if allow else 'no'}")
+        for asked in self._covered(oldest, scope):
+            if not asked.answered.done():
+                asked.answered.set_result(answer)
+        return oldest.question
+
+    def _covered(self, answered: _Asked, scope: Scope) -> list[_Asked]:
+        if scope is Scope.ONCE:
+            return [answered]
+        return [
+            asked
+            for pid, queue in self._asked.items()
+            for asked in queue
+            if asked.subject == answered.subject
+            and (pid == answered.question.pid or scope is Scope.ALWAYS)
+            and asked.question.agent == answered.question.agent
+        ]
+
+
+def _one_line(text: str) -> str:
+    """Agents choose the words: one line of printable characters, cut."""
+    line = "".join(char if char.isprintable() else " " for char in text[: MAX_WHAT + 1])
+    return line if len(line) <= MAX_WHAT else line[: MAX_WHAT - 1] + "…"

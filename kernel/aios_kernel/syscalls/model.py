@@ -1,0 +1,63 @@
+"""llm.*"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+
+from aios_kernel.access.need import Kind, Need
+from aios_kernel.errors import LimitHit
+from aios_kernel.life import Life
+from aios_kernel.llm import Llm
+from aios_kernel.process import Process
+from aios_kernel.protocol import ChatReply, ChatRequest, EventKind, ProcState
+from aios_kernel.syscalls.table import OnDelta, Syscall
+
+
+class ModelSyscalls:
+    def __init__(self, llm: Llm) -> None:
+        self._llm = llm
+
+    def rows(self) -> dict[str, Syscall]:
+        return {"llm.chat": Syscall(ChatRequest, self._chat, _use, ProcState.READY, streams=True, effects=False)}
+
+    async def _chat(self, life: Life, request: ChatRequest, on_delta: OnDelta) -> ChatReply:
+        process = life.process
+
+        def on_window(text: str) -> None:
+            process.window = text
+            life.log.append_nowait(EventKind.WINDOW, text.encode())
+
+        with _granted(process, request.max_tokens) as max_tokens:
+            return await self._llm.chat(
+                process.pid,
+                dataclasses.replace(request, max_tokens=max_tokens),
+                process.nice,
+                on_delta,
+                process.program,
+                policy_class=process.policy_class,
+                on_window=on_window,
+                grant=functools.partial(_granted, process),
+            )
+
+
+def _use(process: Process, _: ChatRequest) -> Sequence[Need]:
+    return (Need("use", Kind.MODEL, process.model),)
+
+
+@contextlib.contextmanager
+def _granted(process: Process, wanted: int) -> Iterator[int]:
+    """Tokens that a generation may produce under the process's quota. Raises LimitHit when nothing is left."""
+    quota = process.request.max_tokens
+    if quota is not None:
+        left = quota - process.tokens_out - max(process.tokens_reserved, process.tokens_live)
+        if left <= 0:
+            raise LimitHit(f"process {process.pid} has used up its {quota} tokens", limit=quota)
+        wanted = min(wanted, left)
+    process.tokens_reserved += wanted
+    try:
+        yield wanted
+    finally:
+        process.tokens_reserved -= wanted
