@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 from system import System
 
-from aios_kernel.client import KernelClient
-
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 # Its task is the options of its one chat.
