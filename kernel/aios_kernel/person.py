@@ -69,4 +69,4 @@ def _check_key(kernel: Kernel, key: str) -> None:
         raise NotPermitted("an agent's token opens POST /syscall only")
     if kernel.keys.group_of(key) is not None:
         raise NotPermitted("a foreign client's key opens the kernel's TCP port only")
-    raise NotAuthenticated("this key is not the person's: it is in the state folder, person.key")
+    raise NotAuthenticated("this key is not the person's: it is in a file beside the socket, kernel.key")

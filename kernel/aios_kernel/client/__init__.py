@@ -12,13 +12,14 @@ import http.client
 import json
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from aios_kernel import protocol as p
-from aios_kernel.client.paths import Paths, paths
+from aios_kernel.client.paths import Paths, paths, person_key
 from aios_kernel.errors import (
     BadRequest,
     DeadlineHit,
@@ -142,7 +143,7 @@ class KernelClient:
 
     @property
     def _headers(self) -> dict[str, str]:
-        key = self._token or _person_key()
+        key = self._token or _person_key(self.socket_path)
         return {"Authorization": f"Bearer {key}"} if key else {}
 
     def _open(
@@ -347,10 +348,10 @@ class KernelClient:
         return reply["result"]
 
 
-def _person_key() -> str:
+def _person_key(socket_path: str) -> str:
     """The running kernel's, which is another than that of the one before; "" where this cannot be read."""
     try:
-        return paths().person_key.read_text(encoding="ascii")
+        return person_key(Path(socket_path)).read_text(encoding="ascii")
     except OSError:
         return ""
 

@@ -49,7 +49,7 @@ class Paths:
     @property
     def person_key(self) -> Path:
         """What tells the person from their agents, who cannot read it. Another one with each start of the kernel."""
-        return self.state / "person.key"
+        return person_key(self.socket)
 
     @property
     def policies(self) -> Path:
@@ -107,6 +107,11 @@ def paths() -> Paths:
         state,
         _socket_in(Path(runtime) / "aios" if runtime else state),
     )
+
+
+def person_key(socket: Path) -> Path:
+    """Beside the socket, so that whoever is given that finds it too."""
+    return socket.with_suffix(".key")
 
 
 def _socket_in(folder: Path) -> Path:
