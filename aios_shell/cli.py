@@ -20,7 +20,7 @@ USAGE, INTERRUPTED, CLOSED_PIPE = 2, 130, 141
 def main() -> NoReturn:
     """Run `aios` with this process's arguments."""
     open_missing()
-    session = Session(_connect)
+    session = Session(connect)
     signal.signal(signal.SIGINT, lambda *_: session.foreground.interrupt())
     io = Io(session)
     try:
@@ -124,7 +124,8 @@ def _lines(lines: Iterator[str] | list[str], io: Io) -> int:
     return session.status
 
 
-def _connect(on_notice: Callable[[str], None]) -> KernelClient:
+def connect(on_notice: Callable[[str], None]) -> KernelClient:
+    """A client of the running kernel; `launch` is imported only when one is asked for."""
     from aios_kernel.client.launch import connect
 
     return connect(on_notice)

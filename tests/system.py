@@ -62,7 +62,7 @@ class System:
 
     def client(self) -> KernelClient:
         """Speaks to the running kernel as the person does."""
-        key = (self.home / "state" / "person.key").read_text()
+        key = (self.home / "kernel.key").read_text()
         return KernelClient(str(self.home / "kernel.sock"), key)
 
     def log(self) -> str:

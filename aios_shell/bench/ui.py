@@ -58,7 +58,8 @@ def runs(setting: Setting) -> Generator[Run, None, None]:
     with setting.lab() as here:
         for number in range(setting.runs):
             setting.step(f"run {number + 1}, first paint")
-            run = _first_paint(starts, cursor)
+            with aios_home(here.home):
+                run = _first_paint(starts, cursor)
             setting.step(f"run {number + 1}, {AGENTS} agents")
             with _decoding(here), _app(Script(AGENTS, changing=True), cursor) as app:
                 run |= _load(app, seconds, keys)

@@ -175,6 +175,8 @@ class AiosApp(Themed):
     @on(Output.Spoke)
     def _spoke(self, event: Output.Spoke) -> None:
         """What a line writes is shown, unless it only starts an agent; the keys stay where they are."""
+        if event.line.text.startswith("snap"):
+            self.query_one(Contexts).reload()
         if event.line.quiet and not event.line.status:
             self.query_one(Side).mark("output")
             return
