@@ -16,7 +16,7 @@ lint:
 
 # Tests; arguments go to pytest, e.g. `just test -k journal` or `just test -m "not model"`.
 test *args:
-    uv run pytest {{ args }}
+    uv run pytest -n 2 --dist loadfile {{ args }}
 
 # Repair what can be repaired by itself.
 fix:

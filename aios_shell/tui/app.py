@@ -66,11 +66,10 @@ class AiosApp(Themed):
         Binding("K", "start_kernel", "Start the kernel", show=False, id="app.kernel"),
     ]
 
-    def __init__(self, session: Session, client: KernelClient | None = None) -> None:
-        """client: of the kernel to show; None: the user's own."""
+    def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
-        self.client = client or KernelClient()
+        self.client = KernelClient()
         self.live = Live()
         self._follower = Follower(lambda: self.call_later(self._hear))
         self._zoomed = self._large = False
@@ -105,11 +104,10 @@ class AiosApp(Themed):
 
     def _hear(self) -> None:
         """Take in what the follower heard, then draw once."""
-        changed: set[int] = set()
         for told in self._follower.take():
             if isinstance(told, Frame):
                 self._link(Link.LIVE if told.status.model_state == "ready" else Link.LOADING, _model_note(told))
-                changed |= self.live.apply(told)
+                self.live.apply(told)
             else:
                 self._link(*told)
         self._ring()
@@ -225,6 +223,7 @@ class AiosApp(Themed):
         return super().check_action(action, parameters)
 
     def action_processes(self) -> None:
+        """As `table`, for a key that others may have a use for first."""
         self.action_table()
 
     def action_command(self) -> None:

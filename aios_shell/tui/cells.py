@@ -126,7 +126,9 @@ class Painter:
         return self._strip(segments, mark, base)
 
     def _segments(self, cell: Cell, base: Style) -> list[Segment]:
-        return [Segment(text, base if base.reverse else base + style) for text, style in cell if text]
+        if base.reverse:  # fill and track of a bar would look the same
+            return [Segment(" " * len(text) if style is self.colors.bar_back else text, base) for text, style in cell]
+        return [Segment(text, base + style) for text, style in cell if text]
 
     def _strip(self, cells: Sequence[list[Segment]], margin: list[Segment], base: Style) -> Strip:
         gap = Segment(" " * GAP, base)

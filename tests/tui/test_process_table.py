@@ -63,6 +63,10 @@ class Host(Themed):
         return [(act.verb, act.pids, act.value) for act in self.heard if isinstance(act, Act)]
 
     @property
+    def chosen(self) -> Told:
+        return [message.pid for message in self.heard if isinstance(message, ProcessTable.Chosen)]
+
+    @property
     def lines(self) -> list[str]:
         rows = self.table.rows
         return [rows.render_line(y).text for y in range(rows.size.height)]
@@ -194,15 +198,26 @@ async def test_when_its_process_is_gone_the_cursor_takes_the_row_that_is_there_n
         app.table.rows.let_go()
         del told.procs[2]
         app.table.show()
-        await pilot.pause()
         assert app.table.rows.cursor == 3
         told.procs.clear()
         app.table.show()
-        await pilot.pause()
-        chosen = [message.pid for message in app.heard if isinstance(message, ProcessTable.Chosen)]
-        assert chosen == [1, 2, 3, None]
+        assert app.table.rows.cursor is None
         await pilot.press("x", "enter", "space", "s", "down")
         assert app.acts == []
+
+
+async def test_it_is_told_where_the_cursor_came_to_rest() -> None:
+    told = live(proc(1), proc(2), proc(3))
+    async with shown(told) as (app, pilot):
+        while not app.chosen:
+            await pilot.pause(0.01)
+        await pilot.press("down", "down", "up")
+        while app.chosen[-1] != 2:
+            await pilot.pause(0.01)
+        told.procs.clear()
+        app.table.show()
+        while app.chosen[-1] is not None:
+            await pilot.pause(0.01)
 
 
 async def test_only_lines_that_differ_are_painted_again() -> None:
@@ -222,6 +237,20 @@ async def test_only_lines_that_differ_are_painted_again() -> None:
         assert [(region.y, region.height) for region in asked] == [(2, 1), (4, 2)]
         await pilot.pause()
         assert "suspended" in app.lines[5]
+
+
+async def test_many_lines_that_differ_are_painted_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aios_shell.tui.widgets.process_rows.SLICE_S", 0.001)
+    told = live(*(proc(pid) for pid in range(1, 100)))
+    async with shown(told, height=60) as (app, pilot):
+        painted: set[int] = set()
+        rows = app.table.rows
+        render_line = rows.render_line
+        rows.render_line = lambda y: (painted.add(y), render_line(y))[1]  # type: ignore[method-assign]
+        told.procs = {pid: replace(each, tokens_out=999) for pid, each in told.procs.items()}
+        app.table.show()
+        while painted != set(range(1, 60)):
+            await pilot.pause(0.01)
 
 
 async def test_two_thousand_rows_scroll_and_the_cursor_is_always_seen() -> None:
@@ -327,6 +356,13 @@ async def test_another_theme_paints_all_lines_anew() -> None:
         await pilot.pause()
         assert app.table.rows.render_line(1) != before
         assert app.table.rows.render_line(1).text == before.text
+
+
+async def test_a_reversed_cursor_shows_how_full_the_window_is() -> None:
+    async with shown(live(proc(1, ctx_used=1024)), 200) as (app, pilot):
+        app.theme = "ansi"
+        await pilot.pause()
+        assert "━━━╸    " in app.lines[1]
 
 
 async def test_a_storm_of_sizes_ends_in_the_last_one() -> None:

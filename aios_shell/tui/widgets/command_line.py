@@ -68,7 +68,7 @@ class CommandLine(Vertical):
         self._world = World(session)
         self._recall = Recall(_history(self._path))
         self._runner = Runner(session, self)
-        self.prompt = Prompt(session.agents, self._recall, HINT)
+        self.prompt = Prompt(session.agents, self._recall, HINT, self._pressed)
         self.candidates = Candidates()
         self._problem = Static(classes="problem")
         self._searching = False  # the open list is of the history
@@ -120,10 +120,8 @@ class CommandLine(Vertical):
 
     # --- keys
 
-    @on(Prompt.Pressed)
-    def _pressed(self, event: Prompt.Pressed) -> None:
-        event.stop()
-        getattr(self, f"_press_{event.key}")()
+    def _pressed(self, key: str) -> None:
+        getattr(self, f"_press_{key}")()
 
     def _press_enter(self) -> None:
         if self.candidates.moved and self.candidates.choice is not None:

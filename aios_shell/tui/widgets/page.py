@@ -14,7 +14,7 @@ from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
@@ -68,6 +68,7 @@ class Page(ScrollView, can_focus=True):
         self._drawn: dict[Part, _Drawing] = {}
         self._tops: list[int] = []
         self._look: Look | None = None
+        self._ground = Style.null()
         self._width = 0
         self._anchor: tuple[Part, int] | None = None  # what stands at the top while it does not follow
         self._pattern: re.Pattern[str] | None = None
@@ -166,6 +167,10 @@ class Page(ScrollView, can_focus=True):
 
     # --- drawing a line
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._ground = self.rich_style  # it costs as much as drawing a line
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
         line = self.scroll_offset.y + y
@@ -175,8 +180,10 @@ class Page(ScrollView, can_focus=True):
             text.pad_left(max(0, (width - cell_len(text.plain)) // 2))
         else:
             text = self._text_at(line) or Text()
+        if not text:
+            return Strip.blank(width, self._ground).apply_offsets(0, line)
         strip = Strip(self._highlighted(text, line).render(self.app.console)).adjust_cell_length(width)
-        return strip.apply_style(self.rich_style).apply_offsets(0, line)
+        return strip.apply_style(self._ground).apply_offsets(0, line)
 
     def _text_at(self, line: int) -> Text | None:
         if not 0 <= line < (self._tops[-1] if self._tops else 0):

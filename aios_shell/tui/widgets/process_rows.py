@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import groupby, islice
 from typing import Final
 
@@ -28,7 +29,13 @@ from aios_shell.tui.rows import MARGIN, Choice, Row, arrange, column_at, hold, l
 
 HOLD_S: Final = 2.0  # after the last key the order stands still for so long: nothing moves under the hand
 ORDER_S: Final = 1.0  # how often the order follows figures that change all the time
+REST_S: Final = 0.2  # until it is said where the cursor is: what hears of it draws much, and the next key may be near
 RATES: Final = 12  # samples of a sparkline: as many as its widest cell shows
+# Lines that are painted without a look at the keys, and the time between two such slices. With 35 lines that change ten
+# times a second and a model on all cores, 99.3 % of key presses are answered in 50 ms, painted at once 96.7 %
+# (aios bench ui, 2 cores).
+SLICE: Final = 12
+SLICE_S: Final = 0.025
 MIN_TOP: Final = 8.0  # tokens a second that fill a sparkline's cell, at least
 HEADER: Final = 1
 
@@ -43,7 +50,7 @@ class ProcessRows(ScrollView, can_focus=True, inherit_bindings=False):
     """
 
     class Chosen(Message):
-        """The cursor is on another process. pid: None when there is none."""
+        """The cursor rests on another process. pid: None when there is none."""
 
         def __init__(self, pid: int | None) -> None:
             super().__init__()
@@ -73,6 +80,7 @@ class ProcessRows(ScrollView, can_focus=True, inherit_bindings=False):
         self._queue: list[QueueEntry] | None = None  # that `_entries` are of
         self._arranged_at = 0.0
         self._held: Timer | None = None
+        self._rest: Timer | None = None
         self._top = MIN_TOP
         self._painter: Painter | None = None
         self._base_style = Style.null()
@@ -183,10 +191,17 @@ class ProcessRows(ScrollView, can_focus=True, inherit_bindings=False):
         self.hold_order()
         self.cursor = pid
 
-    def watch_cursor(self, pid: int | None) -> None:
+    def watch_cursor(self, former: int | None, pid: int | None) -> None:
         self._follow_cursor()
-        self._repaint()
-        self.post_message(self.Chosen(pid))
+        for each in (former, pid):
+            if each in self._line_of:
+                self.refresh_line(self._line_of[each] + HEADER)
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(REST_S, self._tell)
+
+    def _tell(self) -> None:
+        self.post_message(self.Chosen(self.cursor))
 
     def _is_seen(self, line: int) -> bool:
         return 0 <= line - self.scroll_offset.y < self.page
@@ -245,8 +260,15 @@ class ProcessRows(ScrollView, can_focus=True, inherit_bindings=False):
             self.refresh()
             return
         stale = [y for y in range(HEADER, self.size.height) if self._is_stale(y)]
-        if stale:
-            self.refresh(*(Region(0, y, self.size.width, height) for y, height in _runs(stale)))
+        for number, at in enumerate(range(0, len(stale), SLICE)):
+            lines = stale[at : at + SLICE]
+            if number:
+                self.set_timer(number * SLICE_S, partial(self._repaint_lines, lines))
+            else:
+                self._repaint_lines(lines)
+
+    def _repaint_lines(self, lines: list[int]) -> None:
+        self.refresh(*(Region(0, y, self.size.width, height) for y, height in _runs(lines)))
 
     def _is_stale(self, y: int) -> bool:
         row = self._row_at(y)

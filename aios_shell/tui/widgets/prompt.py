@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import ClassVar, Final
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.widgets import TextArea
 
 from aios_shell.language.highlight import highlight
+from aios_shell.tui.widgets.typed import InOrder
 
 KINDS: Final = ("command", "agent", "string", "variable", "operator", "comment")
 
@@ -67,7 +67,7 @@ class Recall:
         return list(found)[::-1]
 
 
-class Prompt(TextArea):
+class Prompt(InOrder, TextArea):
     """One command line, which may be several rows long. It edits; what a key means is the command line's to say."""
 
     DEFAULT_CSS = """
@@ -83,32 +83,28 @@ class Prompt(TextArea):
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"prompt--{kind}" for kind in KINDS}
     HELP_TITLE = "Command line"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "press('enter')", "Run", priority=True, id="line.run"),
-        Binding("tab", "press('tab')", "Complete", priority=True, id="line.complete"),
-        Binding("shift+tab", "press('back')", "Complete backwards", show=False, priority=True, id="line.back"),
-        Binding("up", "press('up')", "Line before", show=False, priority=True, id="line.before"),
-        Binding("down", "press('down')", "Line after", show=False, priority=True, id="line.after"),
-        Binding("ctrl+r", "press('search')", "History", priority=True, id="line.search"),
-        Binding("escape", "press('escape')", "Close, clear, leave", show=False, priority=True, id="line.leave"),
-        Binding("ctrl+c", "press('interrupt')", "Copy, interrupt, clear", show=False, priority=True, id="line.stop"),
-        Binding("ctrl+l", "press('clear')", "Clear the output", show=False, priority=True, id="line.clear"),
-        Binding("ctrl+d", "press('end')", "Delete; leave when empty", show=False, priority=True, id="line.end"),
+        Binding("enter", "press('enter')", "Run", id="line.run"),
+        Binding("tab", "press('tab')", "Complete", id="line.complete"),
+        Binding("shift+tab", "press('back')", "Complete backwards", show=False, id="line.back"),
+        Binding("up", "press('up')", "Line before", show=False, id="line.before"),
+        Binding("down", "press('down')", "Line after", show=False, id="line.after"),
+        Binding("ctrl+r", "press('search')", "History", id="line.search"),
+        Binding("escape", "press('escape')", "Close, clear, leave", show=False, id="line.leave"),
+        Binding("ctrl+c", "press('interrupt')", "Copy, interrupt, clear", show=False, id="line.stop"),
+        Binding("ctrl+l", "press('clear')", "Clear the output", show=False, id="line.clear"),
+        Binding("ctrl+d", "press('end')", "Delete; leave when empty", show=False, id="line.end"),
     ]
 
-    class Pressed(Message):
-        """A key that does more than edit."""
-
-        def __init__(self, key: str) -> None:
-            super().__init__()
-            self.key = key
-
-    def __init__(self, agents: Container[str], recall: Recall, placeholder: str) -> None:
+    def __init__(
+        self, agents: Container[str], recall: Recall, placeholder: str, pressed: Callable[[str], None]
+    ) -> None:
+        """pressed: told of a key that does more than edit, before the next one is looked at."""
         super().__init__(compact=True, highlight_cursor_line=False, placeholder=placeholder)
-        self._agents, self._recall = agents, recall
+        self._agents, self._recall, self._pressed = agents, recall, pressed
         self._colored: tuple[str, list[list[tuple[str, str]]]] = ("", [[]])
 
     def action_press(self, key: str) -> None:
-        self.post_message(self.Pressed(key))
+        self._pressed(key)
 
     def get_line(self, line_index: int) -> Text:
         """A row of the text in colours. Called by TextArea when it draws."""

@@ -25,6 +25,7 @@ from aios_shell.tui.messages import Act, Notice, Say
 from aios_shell.tui.reader import Reader, client_of
 from aios_shell.tui.record import Kind, Record, readable
 from aios_shell.tui.widgets.page import Page
+from aios_shell.tui.widgets.typed import LineInput
 
 DRAW_S: Final = 0.08  # what comes within this time is drawn together
 REST_S: Final = 0.15  # a cursor that moves on sooner has only passed by
@@ -32,7 +33,7 @@ NUM_RECORDS: Final = 8  # processes that are not read anew when somebody comes b
 _ENDED: Final = (ProcState.ZOMBIE, ProcState.EXITED)
 
 
-class _Line(Input):
+class _Line(LineInput):
     """A line to type in; Escape leaves it."""
 
     class Left(Message):
