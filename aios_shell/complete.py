@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from aios_kernel.client import KernelClient
+from aios_kernel.client.access import AccessClient
+from aios_kernel.client.tools import ToolClient
+from aios_kernel.client.storage import StorageClient
 from aios_kernel.errors import KernelError
-from aios_kernel.protocol import PolicyClass, ProcState, Signal
+from aios_kernel.protocol import FileKind, PolicyClass, ProcState, Signal
 from aios_shell import registry
 from aios_shell.bench import BENCHMARKS
 from aios_shell.session import Session
@@ -54,6 +57,26 @@ class World:
 
     def policies(self) -> list[Candidate]:
         return [Candidate(name) for name in self._ask(lambda client: list(client.sched().policies))]
+
+    def access(self, question: Callable[[AccessClient], list[T]]) -> list[T]:
+        return self._ask(lambda client: question(AccessClient(client)))
+
+    def stored(self, word: str) -> list[Candidate]:
+        """Files of agents, AGENT/PATH, that `word` begins; folders with a slash at the end."""
+        agent, slash, path = word.partition("/")
+        if not slash:
+            return [Candidate(f"{each.owner}/") for each in self._ask(lambda client: StorageClient(client).owners())]
+        folder = path.rpartition("/")[0]
+        entries = self._ask(lambda client: StorageClient(client).entries(agent, folder))
+        return [Candidate(f"{agent}/{one.path}" + "/" * (one.kind is FileKind.FOLDER)) for one in entries]
+
+    def tools(self) -> list[Candidate]:
+        found = self._ask(lambda client: ToolClient(client).list(start=False).tools)
+        return [Candidate(tool.name, one_line(tool.description)[:60]) for tool in found]
+
+    def servers(self) -> list[Candidate]:
+        found = self._ask(lambda client: ToolClient(client).list(start=False).servers)
+        return [Candidate(server.name, one_line(server.where)[:60]) for server in found]
 
     def files(self, word: str, *, folders_only: bool = False) -> list[Candidate]:
         """Entries that `word` begins, folders with a slash at the end; hidden ones only when asked for by a dot."""
@@ -138,6 +161,11 @@ def _values(param: Param, word: str, world: World) -> list[Candidate]:
         "agent": world.agents,
         "model": world.models,
         "policy": world.policies,
+        "action": lambda: [Candidate(name) for name in world.access(AccessClient.actions)],
+        "grant": lambda: [Candidate(row.id) for row in world.access(AccessClient.policies) if row.granted],
+        "group": lambda: [Candidate(name) for name in ("guest", "user", "operator")],
+        "tool": world.tools,
+        "server": world.servers,
         "state": lambda: [Candidate(state.value) for state in ProcState],
         "class": lambda: [Candidate(policy_class.value) for policy_class in PolicyClass],
         "signal": lambda: [Candidate(signal.value) for signal in Signal],
@@ -146,6 +174,7 @@ def _values(param: Param, word: str, world: World) -> list[Candidate]:
         "shell": lambda: [Candidate(shell) for shell in SCRIPTS],
         "file": lambda: world.files(word),
         "dir": lambda: world.files(word, folders_only=True),
+        "stored": lambda: world.stored(word),
         "": list,
     }
     return sources[param.complete]()

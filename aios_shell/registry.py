@@ -2,44 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
+from aios_shell.params import JSON, PID, PIDS, RUN_OPTIONS, flag
+from aios_shell.rows import access, agents, contexts, memory, storage, tools
 from aios_shell.spec import CommandSpec, Param
-
-
-def _flag(name: str, help: str, *short: str) -> Param:
-    return Param(name, help, bool, (f"--{name}", *short), default=False)
-
-
-_JSON: Final = _flag("json", "Print JSON.")
-_PID: Final = Param("pid", "Process id.", int, required=True, complete="pid", minimum=1)
-_PIDS: Final = Param("pids", "Process ids.", int, required=True, many=True, complete="pid", metavar="PID", minimum=1)
-
-_RUN_OPTIONS: Final = (
-    Param("nice", "Priority: -20 (favoured) to 19.", int, ("--nice",), 0, metavar="N", minimum=-20, maximum=19),
-    Param("group", "Privilege group.", str, ("--group",), "user", metavar="G"),
-    Param("model", "Model to use, by reference.", str, ("--model",), complete="model", metavar="M"),
-    Param(
-        "policy_class",
-        "interactive goes first, idle gives way. Default: normal.",
-        str,
-        ("--policy-class",),
-        complete="class",
-        metavar="C",
-    ),
-    Param("max_tokens", "End it after N tokens.", int, ("--max-tokens",), metavar="N", minimum=1),
-    Param("deadline", "End it after S seconds, exit code 124.", float, ("--deadline",), metavar="S", minimum=0),
-    _flag("bg", "Do not wait: print the pid and go on."),
-    Param("json", 'With --bg: print {"pid": N}.', bool, ("--json",), default=False),
-)
-_AGENT: Final = Param(
-    "agent", "Agent that goes on with it.", str, ("--agent",), "chat", complete="agent", metavar="NAME"
-)
-_NEXT: Final = Param("task", "What to say next; without it an unfinished reply is finished.", many=True, metavar="TASK")
-_SNAPSHOT: Final = Param("id", "Name of a saved context.", required=True, complete="snapshot")
-_CONTEXT: Final = Param("id", "Name of a saved context, or a process id.", required=True, complete="context")
-_FORCE: Final = _flag("force", "Replace one that is there already.", "-f")
 
 _LISTEN: Final = Param(
     "listen",
@@ -49,7 +16,7 @@ _LISTEN: Final = Param(
     metavar="HOST:PORT",
 )
 
-PROCESSES, WATCHING, CONTEXTS, SCHEDULING = "Processes", "Watching", "Contexts", "Scheduling"
+PROCESSES, WATCHING, SCHEDULING = "Processes", "Watching", "Scheduling"
 KERNEL, SHELL = "Kernel", "Shell"
 
 COMMANDS: Final[tuple[CommandSpec, ...]] = (
@@ -61,7 +28,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
         (
             Param("agent", "Name of the agent.", required=True, complete="agent"),
             Param("task", "What it should do.", many=True, metavar="TASK"),
-            *_RUN_OPTIONS,
+            *RUN_OPTIONS,
         ),
         ('aios run math "What is 12*7?"', "cat notes.txt | aios run summarize", 'aios run --bg narrate "a fox"'),
         own_words=True,
@@ -72,9 +39,9 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
         PROCESSES,
         "proc:ps",
         (
-            _flag("all", "Ended ones too.", "-a"),
-            _flag("tree", "Children under their parents.", "-t"),
-            _JSON,
+            flag("all", "Ended ones too.", "-a"),
+            flag("tree", "Children under their parents.", "-t"),
+            JSON,
         ),
         ("aios ps", "aios ps --all --json"),
     ),
@@ -84,7 +51,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
         PROCESSES,
         "proc:kill",
         (
-            _PIDS,
+            PIDS,
             Param(
                 "signal", "TERM, INT, KILL, STOP, CONT or a number.", str, ("--signal", "-s"), "TERM", complete="signal"
             ),
@@ -92,14 +59,14 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
         ("aios kill 12", "aios kill -9 12 13", "aios kill -INT 12"),
         dashed="--signal",
     ),
-    CommandSpec("suspend", "Stop processes; their contexts leave the model.", PROCESSES, "proc:suspend", (_PIDS,)),
-    CommandSpec("resume", "Let suspended processes go on.", PROCESSES, "proc:resume", (_PIDS,)),
+    CommandSpec("suspend", "Stop processes; their contexts leave the model.", PROCESSES, "proc:suspend", (PIDS,)),
+    CommandSpec("resume", "Let suspended processes go on.", PROCESSES, "proc:resume", (PIDS,)),
     CommandSpec(
         "nice",
         "Change the priority of processes: -20 (favoured) to 19.",
         PROCESSES,
         "proc:nice",
-        (Param("nice", "Priority.", int, required=True, metavar="N", minimum=-20, maximum=19), _PIDS),
+        (Param("nice", "Priority.", int, required=True, metavar="N", minimum=-20, maximum=19), PIDS),
         ("aios nice -5 12", "aios nice 10 12 13"),
         dashed="",
     ),
@@ -123,25 +90,25 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
         WATCHING,
         "log:logs",
         (
-            _PID,
-            _flag("follow", "Go on until it ends.", "-f"),
-            _flag("output", "What it wrote to standard output, and nothing else.", "-o"),
-            _JSON,
+            PID,
+            flag("follow", "Go on until it ends.", "-f"),
+            flag("output", "What it wrote to standard output, and nothing else.", "-o"),
+            JSON,
         ),
         ("aios logs 12 -f", "aios logs 12 --output"),
     ),
-    CommandSpec("attach", "Follow a process's output and feed it what is typed.", WATCHING, "run:attach", (_PID,)),
+    CommandSpec("attach", "Follow a process's output and feed it what is typed.", WATCHING, "run:attach", (PID,)),
     CommandSpec(
         "send",
         "Put a message into a process's mailbox.",
         WATCHING,
         "log:send",
-        (_PID, Param("text", "The message.", required=True, many=True, metavar="TEXT")),
+        (PID, Param("text", "The message.", required=True, many=True, metavar="TEXT")),
         ('aios send 12 "try the second one"',),
         own_words=True,
     ),
     CommandSpec("top", "Watch and command everything, full screen; what `aios` alone does.", WATCHING, "shell:top"),
-    CommandSpec("queue", "Who runs, who waits, behind whom.", SCHEDULING, "sched:queue", (_JSON,)),
+    CommandSpec("queue", "Who runs, who waits, behind whom.", SCHEDULING, "sched:queue", (JSON,)),
     CommandSpec(
         "sched",
         "Show or switch the scheduling policy.",
@@ -150,89 +117,17 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
         (
             Param("policy", "Policy to switch to.", complete="policy"),
             Param("quantum", "Tokens a process may produce before it yields.", int, ("--quantum", "-q"), minimum=1),
-            _JSON,
+            JSON,
         ),
         ("aios sched", "aios sched fifo"),
     ),
-    CommandSpec("snap ls", "List contexts: those saved, and those swapped out.", CONTEXTS, "snap:ls", (_JSON,)),
-    CommandSpec(
-        "snap save",
-        "Keep a process's context as it is now; the process goes on.",
-        CONTEXTS,
-        "snap:save",
-        (_PID, Param("name", "Name; made of agent and pid when left out.", str, ("--name",), metavar="NAME"), _FORCE),
-        ("aios snap save 12 --name story",),
-    ),
-    CommandSpec(
-        "snap show",
-        "Print the conversation in a context, and the sizes.",
-        CONTEXTS,
-        "snap:show",
-        (_CONTEXT, _JSON),
-        ("aios snap show story", "aios snap show 12"),
-    ),
-    CommandSpec(
-        "snap diff",
-        "Compare two contexts by token; exit code 1 when they differ.",
-        CONTEXTS,
-        "diff:diff",
-        (replace(_CONTEXT, name="a"), replace(_CONTEXT, name="b"), _JSON),
-        ("aios snap diff story 12",),
-    ),
-    CommandSpec(
-        "snap restore",
-        "Start a process from a saved context.",
-        CONTEXTS,
-        "snap:restore",
-        (_SNAPSHOT, _NEXT, _AGENT, *_RUN_OPTIONS),
-        ("aios snap restore story", 'aios snap restore story "Now the same for children."'),
-        own_words=True,
-    ),
-    CommandSpec(
-        "snap fork",
-        "Start a process from a copy of a living one's context.",
-        CONTEXTS,
-        "snap:fork",
-        (_PID, _NEXT, _AGENT, *_RUN_OPTIONS),
-        ('aios snap fork 12 "And if it rains?"',),
-        own_words=True,
-    ),
-    CommandSpec(
-        "snap rm",
-        "Remove saved contexts.",
-        CONTEXTS,
-        "snap:rm",
-        (replace(_SNAPSHOT, name="ids", many=True, metavar="ID"),),
-    ),
-    CommandSpec(
-        "snap export",
-        "Write a context to one file, for another machine with the same model.",
-        CONTEXTS,
-        "snap:export",
-        (_CONTEXT, Param("file", "File; - is standard output.", required=True, complete="file"), _FORCE),
-        ("aios snap export story story.aios", "aios snap export 12 - | ssh box aios snap import -"),
-    ),
-    CommandSpec(
-        "snap import",
-        "Keep a context from a file that was exported.",
-        CONTEXTS,
-        "snap:import_",
-        (
-            Param("file", "File; - is standard input.", required=True, complete="file"),
-            Param("name", "Name; the one it had when left out.", str, ("--name",), metavar="NAME"),
-            _FORCE,
-        ),
-        ("aios snap import story.aios",),
-    ),
-    CommandSpec("agents ls", "List agents.", KERNEL, "agents:ls", (_JSON,)),
-    CommandSpec(
-        "agents show",
-        "Show one agent.",
-        KERNEL,
-        "agents:show",
-        (Param("name", "Name of the agent.", required=True, complete="agent"), _JSON),
-    ),
-    CommandSpec("model ls", "List the models on this machine.", KERNEL, "model:ls", (_JSON,)),
+    *contexts.ROWS,
+    *memory.ROWS,
+    *tools.ROWS,
+    *storage.ROWS,
+    *access.ROWS,
+    *agents.ROWS,
+    CommandSpec("model ls", "List the models on this machine.", KERNEL, "model:ls", (JSON,)),
     CommandSpec(
         "model use",
         "Switch to another model.",
@@ -256,7 +151,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
         "Start the kernel.",
         KERNEL,
         "kernel:start",
-        (_LISTEN, _flag("foreground", "Stay in the foreground, for a service manager.")),
+        (_LISTEN, flag("foreground", "Stay in the foreground, for a service manager.")),
         ("aios kernel start --listen 127.0.0.1:8377",),
     ),
     CommandSpec("kernel stop", "Stop the kernel and its agents.", KERNEL, "kernel:stop"),
@@ -273,14 +168,16 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
         KERNEL,
         "kernel:key",
         (
-            Param("group", "Privilege group of their processes.", str, ("--group",), "user", metavar="G"),
-            _flag("new", "Make another; the former key opens nothing any more."),
-            _JSON,
+            Param(
+                "group", "Privilege group of their processes.", str, ("--group",), "user", complete="group", metavar="G"
+            ),
+            flag("new", "Make another; the former key opens nothing any more."),
+            JSON,
         ),
-        ("export OPENAI_API_KEY=$(aios kernel key)", "aios kernel key --group guests --json"),
+        ("export OPENAI_API_KEY=$(aios kernel key)", "aios kernel key --group guest --json"),
     ),
-    CommandSpec("kernel status", "Show the kernel's facts and figures.", KERNEL, "kernel:status", (_JSON,)),
-    CommandSpec("doctor", "Check that everything needed is there.", KERNEL, "doctor:doctor", (_JSON,)),
+    CommandSpec("kernel status", "Show the kernel's facts and figures.", KERNEL, "kernel:status", (JSON,)),
+    CommandSpec("doctor", "Check that everything needed is there.", KERNEL, "doctor:doctor", (JSON,)),
     CommandSpec(
         "bench",
         "Measure, each figure beside a peer's.",
@@ -302,13 +199,13 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
                 many=True,
                 metavar="URL",
             ),
-            _flag("quick", "Seconds instead of minutes, to see that it works; no goal is judged."),
+            flag("quick", "Seconds instead of minutes, to see that it works; no goal is judged."),
             Param("plot", "Write an SVG chart of each into DIR.", str, ("--plot",), complete="dir", metavar="DIR"),
-            _JSON,
+            JSON,
         ),
         ("aios bench ls", "aios bench mixed --peer http://127.0.0.1:8080", "aios bench --json > figures.json"),
     ),
-    CommandSpec("locate", "Print where everything lives.", KERNEL, "shell:locate", (_JSON,)),
+    CommandSpec("locate", "Print where everything lives.", KERNEL, "shell:locate", (JSON,)),
     CommandSpec("repl", "Type command lines.", SHELL, "shell:repl"),
     CommandSpec(
         "serve",
@@ -370,7 +267,17 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
 _BY_NAME: Final = {spec.name: spec for spec in COMMANDS}
 
 # What a noun alone does.
-_DEFAULT_VERB: Final = {"snap": "ls", "agents": "ls", "model": "ls", "kernel": "status"}
+_DEFAULT_VERB: Final = {
+    "access": "ls",
+    "agents": "ls",
+    "audit": "ls",
+    "fs": "ls",
+    "kernel": "status",
+    "mem": "ls",
+    "model": "ls",
+    "snap": "ls",
+    "tools": "ls",
+}
 
 
 def visible() -> list[CommandSpec]:
@@ -396,6 +303,6 @@ def find(words: list[str]) -> tuple[CommandSpec | None, list[str]]:
     noun = words[0]
     if noun in _BY_NAME:
         return _BY_NAME[noun], words[1:]
-    if len(words) == 1 or words[1].startswith("-"):
+    if len(words) == 1 or words[1].startswith("-") or words[1].isdigit():
         return _BY_NAME[f"{noun} {_DEFAULT_VERB[noun]}"], words[1:]
     return _BY_NAME.get(f"{noun} {words[1]}"), words[2:]

@@ -11,7 +11,8 @@ class Param:
     """One argument (no flags) or option of a command.
 
     `complete` says what its values are, for completion: pid, agent, model, policy, class, state, signal, snapshot,
-    context (a snapshot or a pid), command, benchmark, file, dir.
+    context (a snapshot or a pid), group, action, grant, tool, server, command, benchmark, file, dir, stored (a file of
+    an agent's).
     """
 
     name: str  # the handler's keyword

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from unittest.mock import Mock
 
 from aios_kernel import config, errors
+from aios_kernel.access.need import ACTIONS
 from aios_kernel.core import EngineConfig
 from aios_kernel.errors import WIRE
 from aios_kernel.process import ALLOWED
@@ -18,8 +21,10 @@ from aios_shell.bench import report
 from aios_shell.help import reference
 
 __all__ = [
+    "actions",
     "benchmarks",
     "configuration",
+    "default_policies",
     "error_table",
     "frame",
     "keys",
@@ -47,10 +52,19 @@ def syscalls() -> str:
     from aios_kernel.syscalls import all_rows
 
     rows = []
-    for name, row in all_rows(*[None] * 5).items():  # type: ignore[arg-type]
+    for name, row in all_rows(*[None] * len(signature(all_rows).parameters)).items():  # type: ignore[arg-type]
         arguments = ", ".join(f"`{field.name}`" for field in fields(row.args))
         rows.append((f"`{name}`", arguments or "none", row.state.value if row.state else "answers at once"))
     return table(("syscall", "arguments", "the caller meanwhile"), rows)
+
+
+def actions() -> str:
+    rows = [(f"`{kind}`", ", ".join(f"`{kind}:{verb}`" for verb in verbs)) for kind, verbs in ACTIONS.items()]
+    return table(("of", "actions"), rows)
+
+
+def default_policies() -> str:
+    return "```\n" + (Path(errors.__file__).parent / "access" / "default.cedar").read_text() + "```\n"
 
 
 def routes() -> str:
@@ -100,6 +114,10 @@ def configuration() -> str:
             default = getattr(defaults, target, None)
             shown = f"`{default!r}`" if default is not None else _NO_DEFAULT[target]
             rows.append((f"`[{section}]`", f"`{key}`", shown, _OTHER_KEYS.get(target) or meaning[target]))
+    for section, kind in config.SECTIONS.items():
+        source = Path(sys.modules[kind.__module__].__file__ or "").read_text()
+        meaning = dict(re.findall(r"^    (\w+): \w+ = .*?  # (.*)$", source, re.M))
+        rows += [(f"`[{section}]`", f"`{f.name}`", f"`{f.default!r}`", meaning[f.name]) for f in fields(kind)]
     return table(("section", "key", "default", ""), rows)
 
 

@@ -62,8 +62,7 @@ class System:
 
     def client(self) -> KernelClient:
         """Speaks to the running kernel as the person does."""
-        key = (self.home / "kernel.key").read_text()
-        return KernelClient(str(self.home / "kernel.sock"), key)
+        return KernelClient(str(self.home / "kernel.sock"))
 
     def log(self) -> str:
         path = self.home / "state" / "kernel.log"

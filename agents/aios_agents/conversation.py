@@ -9,7 +9,8 @@ from aios_kernel.errors import PromptTooLong
 from aios_kernel.protocol import ChatReply
 
 if TYPE_CHECKING:
-    from aios_agents.sdk import Agent, ChatOptions, Message
+    from aios_agents.generation import ChatOptions, Message
+    from aios_agents.sdk import Agent
 
 # Options that a conversation goes on with as it began; the others were for one reply.
 _SAMPLING: Final = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")

@@ -25,12 +25,13 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from aios_agents import manifest, runner
+from aios_agents import confined, manifest, runner
 from aios_agents.manifest import Manifest, ManifestError
 from aios_kernel.errors import HostFailed, KernelError, NoSuchAgent, row_of
 
 MAX_PACKET_BYTES = 64 * 1024
-NUM_STREAMS = 3  # stdin, stdout, stderr of an agent, as descriptors beside its packet
+NUM_FDS = runner.LINE_FD + 1  # stdin, stdout, stderr and line of an agent, as descriptors beside its packet
+UNCONFINED_EXIT = 126  # of an agent that could not be confined, and so did not run
 
 # Options of prctl(2); the numbers are those of Linux's include/uapi/linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
@@ -40,7 +41,7 @@ _PR_SET_NAME = 15
 class Host:
     """The fork server.
 
-    Packets in: {"op": "agents"}, and {"op": "spawn", **runner.Start} with three descriptors.
+    Packets in: {"op": "agents"}, and {"op": "spawn", **runner.Start} with four descriptors.
     Packets out: {"op": "agents", "agents": [AgentInfo]}, {"op": "spawned", "pid", "os_pid"},
     {"op": "failed", "pid", "errno", "message"}, {"op": "exited", "pid", "status"}: an exit code, or minus a signal.
     """
@@ -80,7 +81,7 @@ class Host:
                     os.read(self._wake_r, 4096)
                 self._reap()
             if self._sock in ready:
-                data, fds, flags, _ = socket.recv_fds(self._sock, MAX_PACKET_BYTES, NUM_STREAMS)
+                data, fds, flags, _ = socket.recv_fds(self._sock, MAX_PACKET_BYTES, NUM_FDS)
                 if not data:
                     return
                 try:
@@ -132,8 +133,8 @@ class Host:
             start = msgspec.convert(packet, runner.Start)
         except msgspec.ValidationError as error:
             raise HostFailed(f"malformed spawn: {error}") from error
-        if len(fds) != NUM_STREAMS:
-            raise HostFailed(f"spawn came with {len(fds)} descriptors instead of {NUM_STREAMS}")
+        if len(fds) != NUM_FDS:
+            raise HostFailed(f"spawn came with {len(fds)} descriptors instead of {NUM_FDS}")
         agent = self._find(start.agent)
         try:
             os_pid = self._fork(agent, start, fds)
@@ -169,7 +170,12 @@ class Host:
             os.setsid()
             self._leave_host(fds)
             self._name_process(agent.name)
+            if start.confinement is not None:
+                confined.enter(agent, start.confinement)
             code = runner.run(agent, start)
+        except OSError as error:  # a runner raises nothing
+            _log(f"{agent.name} cannot be confined: {error}")
+            code = UNCONFINED_EXIT
         finally:
             os._exit(code & 0xFF)  # the host's own exit handlers and buffers are not the agent's
 
@@ -182,11 +188,11 @@ class Host:
             self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != self._os_pid:  # the host died before the line above
                 os._exit(1)
+        self._sock.close()  # before its number is the line's
+        self._selector.close()
         for target, fd in enumerate(fds):  # each is above 2: the host's own streams hold 0 to 2
             os.dup2(fd, target)
-        self._sock.close()
-        self._selector.close()
-        os.closerange(NUM_STREAMS, os.sysconf("SC_OPEN_MAX"))
+        os.closerange(NUM_FDS, os.sysconf("SC_OPEN_MAX"))
 
     def _name_process(self, agent_name: str) -> None:
         if self._libc is not None:

@@ -1,7 +1,8 @@
 """agent.toml: what an agent is called, what it does, and where its code or its prompt is.
 
-An agent is a folder with an agent.toml. With `entry = "module:function"` the folder's module is its program; with
-`system = "..."` it has no code, and the prompt, together with kernel tools named in `tools`, is all of it.
+An agent is a folder with an agent.toml. With `entry = "module:name"` a function in the folder's module, or a subclass
+of Agent, is its program; with `system = "..."` it has no code, and the prompt, together with kernel tools named in
+`tools`, is all of it. A folder with Cerebrum's config.json in its place is an agent too.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from aios_kernel.protocol import AgentInfo
+from aios_agents import cerebrum
+from aios_agents.generation import ChatOptions
+from aios_kernel.protocol import AgentInfo, Overflow
 
 BUNDLED: Final = Path(__file__).parent / "bundled"
 FILE: Final = "agent.toml"
+VENV: Final = ".venv"  # in the folder of an agent with requirements: the environment that it runs in
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _ENTRY: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -31,9 +35,10 @@ _KEYS: Final[dict[str, type]] = {
     "tools": list,
     "group": str,
     "reads_stdin": bool,
+    "overflow": str,
     "limits": dict,
 }
-_LIMITS: Final = ("max_tokens",)
+_LIMITS: Final[dict[str, tuple[type, ...]]] = {"max_tokens": (int,), "deadline_s": (int, float)}
 _TYPE_NAMES: Final[dict[type, str]] = {
     str: "text",
     list: "a list of texts",
@@ -43,12 +48,12 @@ _TYPE_NAMES: Final[dict[type, str]] = {
 
 
 class ManifestError(Exception):
-    """An agent.toml that cannot be used; the message names file and key."""
+    """A manifest that cannot be used; the message names file and key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One valid agent.toml. Exactly one of `entry` and `system` is set."""
+    """One valid manifest. Exactly one of `entry` and `system` is set."""
 
     name: str
     description: str
@@ -56,9 +61,12 @@ class Manifest:
     entry: str | None = None
     system: str | None = None
     tools: tuple[str, ...] = ()  # kernel tools
-    group: str = "user"
+    group: str = "user"  # its processes are of this group, or of a lesser one where they are started so
     reads_stdin: bool = False
+    overflow: Overflow | None = None  # what to do with a prompt that outgrows the window; None: as configured
     max_tokens: int | None = None  # [limits]: the longest single reply; None: the protocol's default
+    deadline_s: float | None = None  # [limits]: the longest that it runs where it is not started with a deadline
+    foreign: bool = False  # a Cerebrum agent: a class with run(task)
 
     @property
     def bundled(self) -> bool:
@@ -66,10 +74,26 @@ class Manifest:
 
     def info(self) -> AgentInfo:
         source = "bundled" if self.bundled else str(self.folder)
-        return AgentInfo(self.name, self.description, source, self.tools, self.group, self.reads_stdin)
+        return AgentInfo(self.name, self.description, source, self.tools, self.group, self.reads_stdin, self.deadline_s)
+
+    @property
+    def python(self) -> Path | None:
+        """The interpreter of its own environment; None: it runs in ours."""
+        path = self.folder / VENV / "bin" / "python"
+        return path if path.exists() else None
+
+    @property
+    def defaults(self) -> ChatOptions:
+        """Options of its calls of the model."""
+        options = ChatOptions()
+        if self.max_tokens is not None:
+            options["max_tokens"] = self.max_tokens
+        if self.overflow is not None:
+            options["overflow"] = self.overflow
+        return options
 
     def load(self) -> Callable[..., Any]:
-        """Import the entry and return its function. Raises ManifestError when there is none, else as the import does.
+        """Import the entry and return its function or class. Raises ManifestError without one, else as the import does.
 
         A user's agent is imported with its folder first on sys.path, so only a process of its own may load it.
         """
@@ -82,20 +106,25 @@ class Manifest:
         function = getattr(importlib.import_module(module_name), function_name, None)
         if not callable(function):
             raise ManifestError(f"{self.folder / FILE}: entry: {module_name} has no function {function_name}")
-        return function  # type: ignore[no-any-return]  # callable() does not tell the signature
+        return cerebrum.program(function, self.folder) if self.foreign else function
 
 
 def read(folder: Path) -> Manifest:
     """The manifest in `folder`. Raises ManifestError."""
     path = folder / FILE
+    foreign = not path.exists() and (folder / cerebrum.FILE).exists()
+    parse: Callable[[str], dict[str, Any]] = tomllib.loads
+    if foreign:
+        path, parse = folder / cerebrum.FILE, cerebrum.parse
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: cannot be read: {error}") from error
-    except (ValueError, RecursionError) as error:  # tomllib's own, and what some texts drive it into
-        raise ManifestError(f"{path}: not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # the parser's own, and what some texts drive it into
+        raise ManifestError(f"{path}: {error}" if foreign else f"{path}: not TOML: {error}") from error
     _check_types(path, table)
     _check_values(path, table)
+    limits = table.get("limits", {})
     return Manifest(
         name=table["name"],
         description=table["description"],
@@ -105,8 +134,17 @@ def read(folder: Path) -> Manifest:
         tools=tuple(table.get("tools", ())),
         group=table.get("group", "user"),
         reads_stdin=table.get("reads_stdin", False),
-        max_tokens=table.get("limits", {}).get("max_tokens"),
+        overflow=Overflow(table["overflow"]) if "overflow" in table else None,
+        max_tokens=limits.get("max_tokens"),
+        deadline_s=limits.get("deadline_s"),
+        foreign=foreign,
     )
+
+
+def check_name(name: str, where: str = "") -> None:
+    """Raises ManifestError, beginning with `where`, for what cannot be an agent's name."""
+    if not _NAME.fullmatch(name):
+        raise ManifestError(f"{where}{name!r} is not lower-case letters, digits, - and _ (at most 32)")
 
 
 def _check_types(path: Path, table: dict[str, Any]) -> None:
@@ -122,20 +160,21 @@ def _check_types(path: Path, table: dict[str, Any]) -> None:
 
 
 def _check_values(path: Path, table: dict[str, Any]) -> None:
-    if not _NAME.fullmatch(table["name"]):
-        raise ManifestError(f"{path}: name: {table['name']!r} is not lower-case letters, digits, - and _ (at most 32)")
+    check_name(table["name"], f"{path}: name: ")
     if "\n" in table["description"] or len(table["description"]) > 200:
         raise ManifestError(f"{path}: description: must be one line of at most 200 characters")
     if ("entry" in table) == ("system" in table):
         raise ManifestError(f"{path}: entry: give either entry (a program) or system (a prompt)")
     if "entry" in table and not _ENTRY.fullmatch(table["entry"]):
         raise ManifestError(f'{path}: entry: {table["entry"]!r} is not "module:function"')
-    limits = table.get("limits", {})
-    for key, value in limits.items():
+    if table.get("overflow", Overflow.REFUSE) not in tuple(Overflow):
+        raise ManifestError(f"{path}: overflow: must be one of {', '.join(Overflow)}")
+    for key, value in table.get("limits", {}).items():
         if key not in _LIMITS:
             raise ManifestError(f"{path}: limits.{key}: unknown key; accepted are {', '.join(_LIMITS)}")
-        if type(value) is not int or value < 1:
-            raise ManifestError(f"{path}: limits.{key}: must be a positive integer")
+        if type(value) not in _LIMITS[key] or not 0 < value < float("inf"):
+            kind = "integer" if _LIMITS[key] == (int,) else "number"
+            raise ManifestError(f"{path}: limits.{key}: must be a positive {kind}")
 
 
 def find(user_folder: Path | None) -> tuple[dict[str, Manifest], dict[str, ManifestError]]:
@@ -153,11 +192,12 @@ def find(user_folder: Path | None) -> tuple[dict[str, Manifest], dict[str, Manif
 def _read_all(parent: Path) -> tuple[dict[str, Manifest], dict[str, ManifestError]]:
     agents: dict[str, Manifest] = {}
     broken: dict[str, ManifestError] = {}
-    for path in sorted(parent.glob(f"*/{FILE}")):
+    folders = {path.parent for name in (FILE, cerebrum.FILE) for path in parent.glob(f"*/{name}")}
+    for folder in sorted(folders):
         try:
-            manifest = read(path.parent)
+            manifest = read(folder)
         except ManifestError as error:
-            broken[path.parent.name] = error
+            broken[folder.name] = error
         else:
             agents[manifest.name] = manifest
     return agents, broken

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from aios_agents.generation import Message
 from aios_agents.manifest import Manifest
-from aios_agents.sdk import Agent, AgentFailed, Message
+from aios_agents.sdk import Agent, AgentFailed
 
 
 async def main(agent: Agent, manifest: Manifest) -> None:

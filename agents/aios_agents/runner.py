@@ -19,36 +19,78 @@ import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any, Final, NoReturn
 
 import msgspec
 
 from aios_agents import prompted
-from aios_agents.manifest import Manifest, ManifestError
+from aios_agents.manifest import Manifest, ManifestError, read
 from aios_agents.sdk import Agent, AgentFailed
 from aios_agents.stdio import note
 from aios_kernel.client.aio import AsyncKernelClient
+from aios_kernel.client.confine import Confinement
+from aios_kernel.client.line import Line
 from aios_kernel.errors import KernelError, row_of
 from aios_kernel.protocol import History
+
+LINE_FD: Final = 3  # the first after the standard streams
+
+# Ends as a forked agent does: without the interpreter's own exit handlers.
+_ORDER: Final = "AIOS_ORDER"
+_BOOT: Final = f"""
+import json, os, sys
+order = json.loads(os.environ.pop("{_ORDER}"))
+sys.path += [folder for folder in order["path"] if folder not in sys.path]
+from aios_agents import runner
+os._exit(runner.resume(order) & 0xFF)
+"""
+
+Program = Callable[[Agent], Awaitable[int | None]] | type[Agent]
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What the kernel wants run. `socket` and `token` are its way back in."""
+    """What the kernel wants run. Its way back in is the line, descriptor LINE_FD."""
 
     pid: int
     agent: str
-    token: str
-    socket: str
     task: str = ""
     cwd: str | None = None
     columns: int | None = None
     stdin: bool = False
     history: bool = False  # it begins with a copy of another's context, of which proc.history tells
+    confinement: Confinement | None = None  # None: it has all that the person has
 
 
 def run(manifest: Manifest, start: Start) -> int:
-    """Run the agent in this process, whose standard streams are its own. Returns the exit code, never raises."""
+    """Run the agent in this process, whose standard streams are its own. Returns the exit code, never raises.
+
+    An agent with an environment of its own goes on in that one's interpreter, from which this does not return.
+    """
     _open_streams()
+    python = manifest.python
+    if python is not None:
+        return _guarded(lambda: _become(python, manifest, start), manifest.name)
+    return _run_here(manifest, start)
+
+
+def _become(python: Path, manifest: Manifest, start: Start) -> NoReturn:
+    """Replace this process by the agent's own interpreter, which finds the SDK behind the agent's own packages."""
+    order = msgspec.json.encode({"path": sys.path, "folder": str(manifest.folder), "start": start}).decode()
+    try:  # the task is in the order: not for the command line, which others can read
+        os.execve(python, [str(python), "-I", "-c", _BOOT], {**os.environ, _ORDER: order})  # noqa: S606
+    except OSError as error:
+        raise ManifestError(f"{manifest.name}: {python}: {error.strerror}: install the agent again") from error
+
+
+def resume(order: dict[str, Any]) -> int:
+    """What `_become` goes on with. Returns the exit code."""
+    _open_streams()
+    return _run_here(read(Path(order["folder"])), msgspec.convert(order["start"], Start))
+
+
+def _run_here(manifest: Manifest, start: Start) -> int:
     code = _guarded(lambda: _run(manifest, start), manifest.name)
     flushed = _guarded(_flush, manifest.name)
     return code or flushed
@@ -57,26 +99,29 @@ def run(manifest: Manifest, start: Start) -> int:
 def _run(manifest: Manifest, start: Start) -> int:
     if start.columns is not None:
         os.environ["COLUMNS"] = str(start.columns)
-    if start.cwd is not None:
+    if start.cwd is not None and start.confinement is None:  # there it could read nothing
         os.chdir(start.cwd)
-    main = partial(prompted.main, manifest=manifest) if manifest.entry is None else manifest.load()
-    return asyncio.run(_serve(main, manifest, start))
+    program = partial(prompted.main, manifest=manifest) if manifest.entry is None else manifest.load()
+    if isinstance(program, type) and not issubclass(program, Agent):
+        raise ManifestError(f"{manifest.name}: {program.__name__} is not a subclass of Agent")
+    return asyncio.run(_serve(program, manifest, start))
 
 
-async def _serve(main: Callable[[Agent], Awaitable[int | None]], manifest: Manifest, start: Start) -> int:
-    async with AsyncKernelClient(start.socket, start.token) as kernel:
+async def _serve(program: Program, manifest: Manifest, start: Start) -> int:
+    async with AsyncKernelClient(Line(LINE_FD)) as kernel:
         told = await kernel.syscall("proc.history", {}) if start.history else None
-        agent = Agent(
+        kind = program if isinstance(program, type) else Agent
+        agent = kind(
             kernel,
             pid=start.pid,
             task=start.task,
             has_stdin=start.stdin,
             columns=start.columns,
-            max_tokens=manifest.max_tokens,
+            defaults=manifest.defaults,
             history=msgspec.convert(told, History | None),
         )
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, agent.interrupt)
-        return await main(agent) or 0
+        return await (agent.run() if isinstance(program, type) else program(agent)) or 0
 
 
 def _guarded(step: Callable[[], int], name: str) -> int:

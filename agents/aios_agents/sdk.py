@@ -5,6 +5,12 @@
     async def main(agent: Agent) -> None:
         await agent.answer(f"Explain {agent.task} to a child.")
 
+or, where a function outgrows itself, a class:
+
+    class Explain(Agent):
+        async def run(self) -> None:
+            await self.answer(f"Explain {self.task} to a child.")
+
 Every method that talks to the kernel raises the KernelError it was answered with; uncaught, it ends the agent with one
 line on standard error and that error's exit code.
 """
@@ -13,34 +19,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict, TypeVar, Unpack, cast
+from typing import Any, TypeVar, Unpack, cast
 
 import msgspec
 
 from aios_agents import stdio
 from aios_agents.conversation import Conversation, assistant_message
-from aios_agents.tool import Tool, result_text
+from aios_agents.files import Files
+from aios_agents.generation import ChatOptions, Generation, Message, Messages, as_messages, sentence_end
+from aios_agents.memory import Memory
+from aios_agents.tool import Tool
+from aios_agents.toolbox import Toolbox
 from aios_kernel.client.aio import AsyncKernelClient
-from aios_kernel.errors import (
-    BadRequest,
-    DeadlineHit,
-    LimitHit,
-    NoSuchTool,
-    NotPermitted,
-    ToolFailed,
-)
-from aios_kernel.protocol import ChatReply, History, Mail, Pid, ProcInfo, Signal, ToolCall, ToolSpec
+from aios_kernel.protocol import ChatReply, Embeddings, History, Mail, Pid, ProcInfo, Signal, ToolSpec
 
 T = TypeVar("T")
-
-Message = dict[str, Any]  # {"role", "content", ...}, see protocol.ChatRequest
-Messages = str | Sequence[Message]  # text alone is one user message
-
-# What a tool may fail with and the model can do something about; any other error is the agent's.
-_FOR_THE_MODEL: Final = (ToolFailed, NoSuchTool, BadRequest, NotPermitted, LimitHit, DeadlineHit)
 
 
 class AgentFailed(Exception):
@@ -49,24 +44,6 @@ class AgentFailed(Exception):
     def __init__(self, message: str, code: int = 1) -> None:
         super().__init__(message)
         self.code = code
-
-
-class ChatOptions(TypedDict, total=False):
-    """Keyword arguments of every call of the model; see protocol.ChatRequest for ranges and defaults."""
-
-    tool_choice: str
-    json_schema: dict[str, Any]
-    max_tokens: int
-    temperature: float
-    top_k: int
-    top_p: float
-    min_p: float
-    repeat_penalty: float
-    seed: int
-    stop: list[str]
-    logits_hash: bool
-    continue_final_message: bool
-    overflow: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,33 +62,11 @@ class Heard:
     sender: int | None
 
 
-class Generation:
-    """A reply while it is produced: iterate it for pieces of text; then `reply` is all of it.
-
-    Leaving the loop early, or cancelling it, cancels the generation in the kernel.
-    """
-
-    def __init__(self, events: AsyncIterator[tuple[str, Any]]) -> None:
-        self._events = events
-        self._reply: ChatReply | None = None
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        async for kind, data in self._events:
-            if kind == "delta":
-                yield data["text"]
-            else:
-                self._reply = msgspec.convert(data, ChatReply)
-
-    @property
-    def reply(self) -> ChatReply:
-        """The finished reply. Raises RuntimeError before the iteration has ended."""
-        if self._reply is None:
-            raise RuntimeError("the reply is there only after the last piece")
-        return self._reply
-
-
 class Agent:
-    """One running agent: its task, its input and output, the model, tools, other processes."""
+    """One running agent: its task, its input and output, the model, tools, other processes.
+
+    A subclass is an agent too: its `run` is the program, and its class attributes are its settings.
+    """
 
     def __init__(
         self,
@@ -121,20 +76,27 @@ class Agent:
         task: str = "",
         has_stdin: bool = False,
         columns: int | None = None,
-        max_tokens: int | None = None,
+        defaults: ChatOptions | None = None,
         history: History | None = None,
     ) -> None:
+        """defaults: options of each call of the model that does not give its own."""
         self.pid = Pid(pid)
         self.task = task
         self.has_stdin = has_stdin  # somebody feeds standard input; else it is empty
         self.columns = columns  # width of the client's terminal; None: not a terminal
         self.history = history  # what a restored or forked process goes on from; None: it begins with nothing
         self.stdin = stdio.Stdin()
+        self.files = Files(kernel)
+        self.memory = Memory(kernel)
         self._kernel = kernel
-        self._defaults = ChatOptions(max_tokens=max_tokens) if max_tokens else ChatOptions()
+        self._defaults = defaults or ChatOptions()
         self._specs: dict[str, ToolSpec] | None = None
         self._turn: asyncio.Task[Any] | None = None
         self._main = asyncio.current_task()
+
+    async def run(self) -> int | None:
+        """A subclass's program. Returns the exit code; None is 0."""
+        raise NotImplementedError(f"{type(self).__name__} has no method `run`")
 
     # --- input and output
 
@@ -256,6 +218,11 @@ class Agent:
         except ValueError as error:
             raise AgentFailed(f"the model's reply is not JSON ({reply.finish_reason}): {reply.text[:80]!r}") from error
 
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """A vector of length 1 for each text. Raises NoSuchModel where the kernel has no embedding model."""
+        found = await self._kernel.syscall("llm.embed", {"texts": list(texts)})
+        return msgspec.convert(found, Embeddings).vectors
+
     def conversation(self, system: str = "", **options: Unpack[ChatOptions]) -> Conversation:
         """A conversation that remembers its turns; `options` hold for each of them.
 
@@ -264,8 +231,7 @@ class Agent:
         return Conversation(self, system, options)
 
     def _chat_args(self, messages: Messages, tools: Sequence[ToolSpec], options: ChatOptions) -> dict[str, Any]:
-        turns: list[Message] = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-        return {"messages": turns, "tools": list(tools), **self._defaults, **options}
+        return {"messages": as_messages(messages), "tools": list(tools), **self._defaults, **options}
 
     # --- tools
 
@@ -279,6 +245,12 @@ class Agent:
             listed = msgspec.convert(await self._kernel.syscall("tool.list", {}), list[ToolSpec])
             self._specs = {spec.name: spec for spec in listed}
         return self._specs
+
+    async def toolbox(self, tools: Sequence[Tool | str]) -> Toolbox:
+        """Functions of this agent, and kernel tools by name, for the model. Raises NoSuchTool for a name it lacks."""
+        return Toolbox(
+            tools, await self.tool_specs() if any(isinstance(tool, str) for tool in tools) else {}, self.tool
+        )
 
     async def run_tools(
         self,
@@ -298,35 +270,18 @@ class Agent:
         All calls of one reply run at the same time (the model wrote them without seeing each other's results). A tool
         that fails gives its error to the model as the result. Raises NoSuchTool for a name the kernel lacks.
         """
-        local = {tool.name: tool for tool in tools if isinstance(tool, Tool)}
-        specs = [tool.spec for tool in local.values()]
-        for name in tools:
-            if isinstance(name, str):
-                known = await self.tool_specs()
-                if name not in known:
-                    raise NoSuchTool(f"the kernel has no tool {name!r}; it has {', '.join(known)}", name=name)
-                specs.append(known[name])
+        box = await self.toolbox(tools)
         for _ in range(rounds):
-            reply = await self.chat(messages, tools=specs, **options)
+            reply = await self.chat(messages, tools=box.specs, **options)
             messages.append(assistant_message(reply))
             if not reply.tool_calls:
                 return reply
-            messages += await asyncio.gather(*(self._run_call(call, local) for call in reply.tool_calls))
+            messages += await asyncio.gather(*map(box.answer, reply.tool_calls))
             options.pop("tool_choice", None)  # a forced first call must not be forced again
         options["tool_choice"] = "none"
-        reply = await self.chat(messages, tools=specs, **options)
+        reply = await self.chat(messages, tools=box.specs, **options)
         messages.append(assistant_message(reply))
         return reply
-
-    async def _run_call(self, call: ToolCall, local: dict[str, Tool]) -> Message:
-        try:
-            if call.name in local:
-                content = result_text(await _run_local(local[call.name], call.arguments))
-            else:
-                content = result_text(await self.tool(call.name, **call.arguments))
-        except _FOR_THE_MODEL as error:
-            content = f"error: {error}"
-        return {"role": "tool", "name": call.name, "tool_call_id": call.id, "content": content}
 
     # --- other processes
 
@@ -361,19 +316,16 @@ class Agent:
         """Signal a descendant. Raises NoSuchProcess, NotPermitted."""
         await self._kernel.syscall("proc.signal", {"pid": pid, "signal": signal.value})
 
+    # --- rights
+
+    async def request_access(self, action: str, resource: str = "", *, owner: str | None = None, why: str = "") -> None:
+        """Ask for a right before it is needed; a person may be asked, and is told why.
+
+        action: "file:delete". owner: whose resource it is; None: this agent's. Raises NotPermitted.
+        """
+        args = {"action": action, "resource": resource, "owner": owner, "why": why}
+        await self._kernel.syscall("access.request", args)
+
     async def me(self) -> ProcInfo:
         """This process's own row of the process table."""
         return msgspec.convert(await self._kernel.syscall("proc.self", {}), ProcInfo)
-
-
-def sentence_end(text: str) -> int:
-    """Where the last whole sentence of `text` ends; 0: there is none."""
-    ends = [match.end() for match in re.finditer(r"[.!?][\"'”’)]*(?=\s|$)", text)]
-    return ends[-1] if ends else 0
-
-
-async def _run_local(tool: Tool, arguments: dict[str, Any]) -> Any:
-    try:
-        return await tool.run(arguments)
-    except Exception as error:  # the tool's own code: whatever it raises is news for the model
-        raise ToolFailed(f"{tool.name}: {type(error).__name__}: {error}") from error

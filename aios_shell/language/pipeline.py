@@ -260,7 +260,7 @@ class _Thread:
         return self._status
 
 
-class _Process:
+class HostProcess:
     """A program of this machine. SIGPIPE has its default meaning there.
 
     Ctrl-C reaches it from the terminal; where there is none it leads a session of its own and is sent it.
@@ -329,4 +329,4 @@ def _start_program(stage: _Stage, program: Program) -> _Running:
         return _Ended(CANNOT_RUN)
     finally:
         stage.close()
-    return _Process(process, io)
+    return HostProcess(process, io)

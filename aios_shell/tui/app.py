@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 from typing import ClassVar, Final
 
@@ -63,6 +65,7 @@ class AiosApp(Themed):
         Binding("escape", "processes", "Back to the table", show=False, id="app.back"),
         Binding("ctrl+c", "interrupt", "Interrupt", show=False, id="app.interrupt"),
         Binding("ctrl+q", "leave", "Quit", show=False, priority=True, id="app.leave"),
+        Binding("ctrl+z", "background", "To the background", show=False, id="app.background"),
         Binding("K", "start_kernel", "Start the kernel", show=False, id="app.kernel"),
     ]
 
@@ -95,6 +98,8 @@ class AiosApp(Themed):
     def on_mount(self) -> None:
         self.set_keymap(self.settings.keys)
         self.query_one(ProcessTable).focus()
+        for ends in (signal.SIGTERM, signal.SIGHUP):  # the terminal is given back as it was found
+            asyncio.get_running_loop().add_signal_handler(ends, self.exit, 128 + ends)
         self._follower.start()
 
     def on_unmount(self) -> None:
@@ -137,13 +142,15 @@ class AiosApp(Themed):
 
     @on(ProcessRows.Chosen)
     def _cursor_moved(self, event: ProcessRows.Chosen) -> None:
-        self.query_one(Transcript).watch_pid(event.pid)
+        if not self.query_one(Transcript).writing:  # what is being typed is for another
+            self.query_one(Transcript).watch_pid(event.pid)
 
     @on(Act)
     def _act(self, event: Act) -> None:
         if event.verb in ("attach", "focus", "logs"):
             self.query_one(Transcript).watch_pid(event.pids[0])
-            self.action_view("transcript")
+            typing = event.verb == "focus" and bool(self.query_one(CommandLine).prompt.text)
+            self.action_view("transcript", keys=not typing)
         elif event.pids:
             self._perform(event)
 
@@ -200,7 +207,7 @@ class AiosApp(Themed):
 
     # --- keys
 
-    def action_view(self, view: str) -> None:
+    def action_view(self, view: str, *, keys: bool = True) -> None:
         """Show a view of the side and give it the keys."""
         if view == "scheduler" and self._large:
             self.screen.set_focus(self.query_one("#processes > Scheduler", Scheduler))
@@ -208,6 +215,8 @@ class AiosApp(Themed):
         side = self.query_one(Side)
         side.choose(view)
         self._lay_out(self.size.width, self.size.height, table=False)
+        if not keys:
+            return
         widget = side.query_one(f"#{view}")
         inside = (other for other in self.screen.focus_chain if widget in other.ancestors_with_self)
         self.screen.set_focus(next(inside, None))
@@ -246,6 +255,11 @@ class AiosApp(Themed):
     def action_interrupt(self) -> None:
         if not self.query_one(CommandLine).interrupt():
             self.notify("q quits; the agents go on", markup=False)
+
+    def action_background(self) -> None:
+        """As ctrl+z anywhere; but nobody would wake the first process of a terminal again."""
+        if os.getsid(0) != os.getpgrp():
+            self.action_suspend_process()
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen(self.screen, self.settings.keys))

@@ -20,6 +20,7 @@ from aios_shell.session import AgentJob, Foreground, Job, Session
 from aios_shell.tui.ansi import MAX_CHARS, clean
 from aios_shell.tui.starting import Prepared, prepare
 
+FAILED: Final = 1
 SYNTAX: Final = 2
 INTERRUPTED: Final = 130
 HIGH_WATER: Final = 1 << 18  # characters that wait to be shown; then whoever writes them waits too
@@ -207,6 +208,9 @@ class Runner:
         except KernelError as error:
             io.note(error.message)
             return row_of(error).exit
+        except Exception as error:  # noqa: BLE001 -- a fault of ours ends this line, not the shell that it was typed into
+            io.note(f"{type(error).__name__}: {error}")
+            return FAILED
 
     def _started(self, line: RunningLine, prepared: Prepared, io: Io) -> int:
         from aios_shell.language.pipeline import run_line  # and with it Typer: nothing for the first paint to wait for

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from aios_kernel.access.need import GROUPS
 from aios_kernel.errors import BadRequest, InvalidState, NoSuchAgent
-from aios_kernel.protocol import PolicyClass, RunRequest
+from aios_kernel.protocol import AgentInfo, PolicyClass, RunRequest
 from aios_kernel.scheduler.classes import HIGHEST_FIRST
 
 
@@ -50,9 +51,19 @@ def check_group(group: str) -> None:
         raise BadRequest(f"group {group!r}: must be one of {', '.join(GROUPS)}", key="group", accepted=list(GROUPS))
 
 
-def check_agent(name: str, names: Sequence[str]) -> None:
-    """names: the installed agents. Raises NoSuchAgent."""
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
+def find_agent(name: str, installed: Sequence[AgentInfo]) -> AgentInfo:
+    """Raises NoSuchAgent."""
+    agents = {agent.name: agent for agent in installed}
+    if name not in agents:
+        near = difflib.get_close_matches(name, agents, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; see `aios agents ls`"
         raise NoSuchAgent(f"no agent {name!r}{hint}", agent=name, near=near)
+    return agents[name]
+
+
+def limited(request: RunRequest, agent: AgentInfo) -> RunRequest:
+    """The request within what the agent's manifest says. It never gives more than was asked for. Raises BadRequest."""
+    check_group(agent.group)
+    group = min(request.group, agent.group, key=GROUPS.index)
+    deadline_s = agent.deadline_s if request.deadline_s is None else request.deadline_s
+    return replace(request, group=group, deadline_s=deadline_s)

@@ -13,7 +13,12 @@ from aios_kernel.access.config import AccessConfig
 from aios_kernel.client.address import Address, parse_address
 from aios_kernel.core import EngineConfig
 from aios_kernel.errors import BadConfig, BadRequest
+from aios_kernel.memory.config import MemoryConfig
 from aios_kernel.protocol import Overflow
+from aios_kernel.sandbox.config import SandboxConfig
+from aios_kernel.storage.config import StorageConfig
+from aios_kernel.tools.config import ToolsConfig
+from aios_kernel.tools.mcp.config import ServerConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,11 @@ class Config:
     overflow: Overflow = Overflow.DROP_OLDEST  # what to do with a prompt that outgrows the window
     engine: EngineConfig = field(default_factory=EngineConfig)
     access: AccessConfig = field(default_factory=AccessConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    tools: ToolsConfig = field(default_factory=ToolsConfig)
+    mcp: dict[str, ServerConfig] = field(default_factory=dict)  # MCP servers by name
 
 
 # section -> key -> (type, field of EngineConfig or of Config)
@@ -47,7 +57,14 @@ _KEYS: Final[dict[str, dict[str, tuple[type, str]]]] = {
     "kernel": {"listen": (str, "listen")},
 }
 # Sections whose keys are the fields of a dataclass of their own, which is a field of Config under the section's name.
-SECTIONS: Final[dict[str, type]] = {"access": AccessConfig}
+SECTIONS: Final[dict[str, type]] = {
+    "access": AccessConfig,
+    "memory": MemoryConfig,
+    "sandbox": SandboxConfig,
+    "storage": StorageConfig,
+    "tools": ToolsConfig,
+}
+MCP: Final = "mcp"  # [mcp.NAME]: a section for each server
 _TYPES: Final[dict[Any, type]] = {"int": int, "str": str, "bool": bool}
 _TYPE_NAMES: Final = {str: "a text in quotes", int: "a whole number", bool: "true or false"}
 
@@ -86,11 +103,13 @@ class _Checker:
         values: dict[str, Any] = {}
         own: dict[str, Any] = {}
         for section, body in table.items():
-            if section not in _KEYS and section not in SECTIONS:
-                raise self._error(section, "", _unknown("section", section, _KEYS | SECTIONS))
+            if section not in _KEYS and section not in SECTIONS and section != MCP:
+                raise self._error(section, "", _unknown("section", section, _KEYS | SECTIONS | {MCP: None}))
             if not isinstance(body, dict):
                 raise self._error(section, "", f"{section} is a section: write [{section}]")
-            if section in SECTIONS:
+            if section == MCP:
+                own[MCP] = self._servers(body)
+            elif section in SECTIONS:
                 own[section] = self._section(section, body)
             else:
                 values.update(self._values(section, body, _KEYS[section]))
@@ -126,6 +145,17 @@ class _Checker:
             if "file" in error.data:
                 raise
             raise self._error(section, str(error.data.get("key", "")), error.message) from error
+
+    def _servers(self, body: dict[str, Any]) -> dict[str, ServerConfig]:
+        servers = {}
+        for name, table in body.items():
+            if not isinstance(table, dict):
+                raise self._error(MCP, name, f"{name} is the name of a server: write [mcp.{name}]")
+            try:
+                servers[name] = ServerConfig.parse(name, table)
+            except BadConfig as error:
+                raise self._error(f"{MCP}.{name}", str(error.data["key"]), f"[mcp.{name}] {error.message}") from error
+        return servers
 
     def _check_choice(self, section: str, key: str, values: dict[str, Any], accepted: tuple[str, ...]) -> None:
         value = values.get(key)

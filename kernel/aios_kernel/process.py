@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from aios_kernel.errors import NoSuchProcess
+from aios_kernel.errors import LimitHit, NoSuchProcess
 from aios_kernel.protocol import Pid, PolicyClass, ProcState, RunRequest
 
 S = ProcState
@@ -94,6 +95,21 @@ class Process:
         self.tokens_live += produced
         if ended:
             self.tokens_out, self.tokens_live = self.tokens_out + self.tokens_live, 0
+
+    @contextlib.contextmanager
+    def granted(self, wanted: int) -> Iterator[int]:
+        """Tokens that a generation may produce under its quota. Raises LimitHit when nothing is left."""
+        quota = self.request.max_tokens
+        if quota is not None:
+            left = quota - self.tokens_out - max(self.tokens_reserved, self.tokens_live)
+            if left <= 0:
+                raise LimitHit(f"process {self.pid} has used up its {quota} tokens", limit=quota)
+            wanted = min(wanted, left)
+        self.tokens_reserved += wanted
+        try:
+            yield wanted
+        finally:
+            self.tokens_reserved -= wanted
 
     def live_state(self) -> tuple[ProcState, str]:
         """State and reason by what its syscalls do now, suspension left aside."""

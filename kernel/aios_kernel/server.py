@@ -31,7 +31,10 @@ from aios_kernel.errors import (
 )
 from aios_kernel.person import person_only
 from aios_kernel.process import Process
-from aios_kernel.routes_access import access_routes
+from aios_kernel.routes_access import access_routes, policy_routes
+from aios_kernel.routes_memory import memory_routes
+from aios_kernel.routes_tools import tool_routes
+from aios_kernel.routes_storage import storage_routes
 from aios_kernel.serving import NOT_JSON, bearer, json_reply, on_gone, read_body, streamed, while_connected
 from aios_kernel.snapshots import BLOCK_BYTES
 from aios_kernel.sse import EventStream, sse
@@ -62,6 +65,10 @@ def create_app(kernel: Kernel) -> FastAPI:
     app.include_router(_stream_routes(kernel))
     app.include_router(_syscall_routes(kernel))
     app.include_router(access_routes(kernel))
+    app.include_router(memory_routes(kernel))
+    app.include_router(tool_routes(kernel))
+    app.include_router(policy_routes(kernel))
+    app.include_router(storage_routes(kernel))
     return app
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from aios_kernel import eventlog
 from aios_kernel.access import tokens
-from aios_kernel.admission import check_agent, check_nice, check_request
+from aios_kernel.admission import check_nice, check_request, find_agent, limited
 from aios_kernel.census import Census
 from aios_kernel.clock import Clock
 from aios_kernel.control import Control, send
@@ -35,6 +35,7 @@ from aios_kernel.llm import Llm
 from aios_kernel.pipes import OutputPipe, StdPipes
 from aios_kernel.process import Process, ProcessTable
 from aios_kernel.protocol import Event, EventKind, Mail, Pid, ProcInfo, ProcState, RunRequest, Signal
+from aios_kernel.sandbox.agents import AgentSandbox
 from aios_kernel.saved import Saved
 from aios_kernel.scheduler.request import GenEvent, Phase
 from aios_kernel.snapshots import Snapshots
@@ -57,7 +58,7 @@ class Supervisor:
     """All processes of this kernel. Event loop only."""
 
     def __init__(
-        self, host: Host, llm: Llm, snapshots: Snapshots, journal: Journal, clock: Clock, socket_path: str
+        self, host: Host, llm: Llm, snapshots: Snapshots, journal: Journal, clock: Clock, sandbox: AgentSandbox
     ) -> None:
         self.table = ProcessTable(journal.last_pid)
         self.snapshots = snapshots
@@ -67,10 +68,11 @@ class Supervisor:
         self._llm = llm
         self._journal = journal
         self._clock = clock
-        self._socket_path = socket_path
+        self._sandbox = sandbox
         self._lives: dict[Pid, Life] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
+        self.on_end: list[Callable[[Pid], None]] = []  # each hears of every process's end, once
         host.listen(self._on_exit, self._on_host_lost)
         llm.listen(self._on_engine_events)
 
@@ -85,7 +87,7 @@ class Supervisor:
         """
         check_request(request, self._llm.model.ref if self._llm.model else "")
         self._check_room()
-        check_agent(request.agent, [agent.name for agent in await self._host.agents()])
+        request = limited(request, find_agent(request.agent, await self._host.agents()))
         origin = await self._origin(request)
         # Once begun it is carried through: a caller that goes away must not leave half a process.
         return await asyncio.shield(self._task(self._spawn(request, parent, origin)))
@@ -174,16 +176,17 @@ class Supervisor:
             pid=process.pid,
             agent=request.agent,
             task=request.task,
-            token=life.token,
-            socket=self._socket_path,
             cwd=request.cwd,
             columns=request.columns,
             stdin=request.stdin,
             history=life.history is not None,
+            confinement=self._sandbox.enter(process),
         )
+        life.line = line = self._sandbox.line(life.token)
         life.pipes = pipes = StdPipes(stdin=request.stdin)
-        with pipes:
-            process.os_pid = await self._host.spawn(order, pipes.agent_fds)
+        with pipes, line.theirs as theirs:
+            process.os_pid = await self._host.spawn(order, [*pipes.agent_fds, theirs.fileno()])
+        self._sandbox.watch(process.pid, process.os_pid, self._on_excess)
         life.pumps = [
             asyncio.create_task(self._pump(life, EventKind.STDOUT, pipes.stdout)),
             asyncio.create_task(self._pump(life, EventKind.STDERR, pipes.stderr)),
@@ -198,6 +201,13 @@ class Supervisor:
             await pipe.pump(lambda data: life.log.append(kind, data))
         except KernelError as error:  # output that cannot be kept is never dropped in silence
             life.verdict = life.verdict or (1, error.message)
+            send(life, Signal.KILL)
+
+    def _on_excess(self, pid: Pid, why: str) -> None:
+        """A process takes more of the machine than it may."""
+        life = self._lives.get(pid)
+        if life is not None and not life.ending:
+            life.verdict = life.verdict or (137, why)
             send(life, Signal.KILL)
 
     # --- ending
@@ -224,6 +234,7 @@ class Supervisor:
         life.ending = True
         process = life.process
         await life.settle()
+        await self._sandbox.leave(process.pid)
         life.verdict = life.verdict or verdict_of(status)
         code, reason = life.verdict
         usage = self._llm.usage(process.pid)
@@ -236,6 +247,8 @@ class Supervisor:
             if problem is not None:
                 log.error("process %d: at its end: %s", process.pid, problem)
         process.exit_code, process.ended_at = code, now
+        for tell in self.on_end:
+            tell(process.pid)
         parent = self.table.get(process.ppid)
         if parent is not None and not parent.ended:
             life.move(S.ZOMBIE, reason, now)

@@ -15,9 +15,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from aios_kernel import server
+from aios_kernel.agent_http import AgentProtocol
 from aios_kernel.daemon import STOP_GRACE_S, Kernel
 from aios_kernel.openai import app as openai
 from aios_kernel.openai.guard import GuardedProtocol
+from aios_kernel.sandbox.line import Traffic
 
 HTTP_GRACE_S: Final = 2  # for replies under way, after every process has ended
 AGENT_IDLE_S: Final = 86_400  # an agent's connection lives as long as the agent
@@ -29,6 +31,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI, on_started: Callable[[], None] = lambda: None, **options: Any) -> None:
         self._on_started = on_started
+        self._accepting: set[asyncio.Task[Any]] = set()
         super().__init__(
             uvicorn.Config(
                 app,
@@ -41,6 +44,17 @@ class Server(uvicorn.Server):
                 **options,
             )
         )
+
+    def accept(self, connection: socket.socket, traffic: Traffic) -> None:
+        """Answer an agent on a connection of its own."""
+
+        def protocol() -> AgentProtocol:
+            options = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
+            return AgentProtocol(traffic, **options)
+
+        accepting = asyncio.create_task(asyncio.get_running_loop().connect_accepted_socket(protocol, connection))
+        self._accepting.add(accepting)
+        accepting.add_done_callback(self._accepting.discard)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -60,7 +74,9 @@ async def serve_http(
         on_ready()
         kernel.start_model()
 
-    servers = [(Server(server.create_app(kernel), on_started, timeout_keep_alive=AGENT_IDLE_S), own)]
+    answering = Server(server.create_app(kernel), on_started, timeout_keep_alive=AGENT_IDLE_S)
+    kernel.sandbox.accept = answering.accept
+    servers = [(answering, own)]
     if foreign is not None:
         app = openai.create_app(kernel)
         servers.append((Server(app, http=GuardedProtocol, timeout_keep_alive=FOREIGN_IDLE_S), foreign))

@@ -51,8 +51,11 @@ class HostProcess:
         out_r, out_w = os.pipe()
         os.write(in_w, stdin)
         os.close(in_w)
-        keys = {"task": "", "cwd": None, "columns": None, "stdin": bool(stdin), "socket": "/nonexistent", **keys}
-        self.send({"op": "spawn", "pid": pid, "agent": agent, "token": "t", **keys}, [in_r, out_w, out_w])
+        keys = {"task": "", "cwd": None, "columns": None, "stdin": bool(stdin), **keys}
+        ours, theirs = socket.socketpair()
+        with ours, theirs:  # nobody is at the other end but the token
+            ours.send(b"t\n")
+            self.send({"op": "spawn", "pid": pid, "agent": agent, **keys}, [in_r, out_w, out_w, theirs.fileno()])
         os.close(in_r)
         os.close(out_w)
         reply = self.receive()

@@ -35,7 +35,7 @@ def test_new_agents_appear_at_once_and_broken_ones_are_named_in_the_log(host: Ho
     assert "torn/agent.toml: not TOML" in host.log.read_text()
 
 
-def refusal(host: HostProcess, packet: dict[str, object], num_fds: int = 3) -> tuple[str, str]:
+def refusal(host: HostProcess, packet: dict[str, object], num_fds: int = 4) -> tuple[str, str]:
     fd = os.open(os.devnull, os.O_RDWR)
     host.send({"op": "spawn", "pid": 9, **packet}, [fd] * num_fds)
     os.close(fd)
@@ -45,12 +45,12 @@ def refusal(host: HostProcess, packet: dict[str, object], num_fds: int = 3) -> t
 
 
 def test_what_cannot_be_spawned_is_refused_with_the_reason(host: HostProcess) -> None:
-    assert refusal(host, {"agent": "nosuch", "token": "t", "socket": "s"}) == ("ENOENT", "no agent is called nosuch")
-    errno, message = refusal(host, {"agent": "torn", "token": "t", "socket": "s"})
+    assert refusal(host, {"agent": "nosuch"}) == ("ENOENT", "no agent is called nosuch")
+    errno, message = refusal(host, {"agent": "torn"})
     assert (errno, "not TOML" in message) == ("ECHILD", True)
-    errno, message = refusal(host, {"agent": "math"})
-    assert (errno, "token" in message or "socket" in message) == ("ECHILD", True)
-    assert refusal(host, {"agent": "math", "token": "t", "socket": "s"}, num_fds=2)[0] == "ECHILD"
+    errno, message = refusal(host, {"agent": "math", "task": 3})
+    assert (errno, "task" in message) == ("ECHILD", True)
+    assert refusal(host, {"agent": "math"}, num_fds=3)[0] == "ECHILD"
 
 
 def test_malformed_packets_do_no_harm(host: HostProcess) -> None:
@@ -92,7 +92,7 @@ def test_a_child_has_its_streams_and_nothing_else_of_the_host(host: HostProcess)
     )
     host.write("bare", code)
     status, text = host.run("bare", cwd="/", columns=77)
-    assert (status, text) == (0, "[0, 1, 2] True / 77\nTrue True\n")
+    assert (status, text) == (0, "[0, 1, 2, 3] True / 77\nTrue True\n")
 
 
 def test_random_numbers_differ_between_children(host: HostProcess) -> None:
@@ -153,7 +153,7 @@ def test_a_fork_that_fails_leaks_no_descriptor(monkeypatch: pytest.MonkeyPatch) 
         agent = manifest.find(None)[0]["math"]
         before = len(list(Path("/proc/self/fd").iterdir()))
         with pytest.raises(BlockingIOError):
-            host._fork(agent, Start(1, "math", "t", "s"), [])
+            host._fork(agent, Start(1, "math"), [])
         assert before == len(list(Path("/proc/self/fd").iterdir()))
         os.close(host._wake_r)
         os.close(host._wake_w)

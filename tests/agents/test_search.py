@@ -9,7 +9,7 @@ from aios_agents.bundled.math.agent import is_grounded, uses_all
 from aios_agents.bundled.rec.agent import find
 from aios_agents.bundled.summarize.agent import split
 from aios_agents.bundled.travel.agent import find_cities
-from aios_agents.sdk import sentence_end
+from aios_agents.generation import sentence_end
 
 
 def test_rare_words_and_endings_count() -> None:

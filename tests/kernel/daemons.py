@@ -81,8 +81,8 @@ class Daemon:
     client: KernelClient
     paths: Paths
 
-    def run(self, task: str, **options: Any) -> int:
-        return self.client.run(RunRequest("probe", task, **options))
+    def run(self, task: str, agent: str = "probe", **options: Any) -> int:
+        return self.client.run(RunRequest(agent, task, **options))
 
     def events(self, pid: int, **options: Any) -> list[Event]:
         stream = self.client.events(pid, **options)

@@ -207,7 +207,7 @@ async def test_a_forbid_that_comes_while_a_person_thinks_holds(desk: Desk) -> No
     asking = asyncio.create_task(desk.manager.require(desk.life(), DELETE))
     await desk.asked()
     (desk.policies / "no.cedar").write_text('forbid (principal, action == Action::"file:delete", resource);')
-    assert await desk.manager.reload() == 8
+    assert await desk.manager.reload() == 9
     desk.manager.answer(1, True, Scope.SESSION)
     with pytest.raises(NotPermitted, match="forbidden meanwhile"):
         await asking
@@ -220,7 +220,7 @@ async def test_wrong_policies_change_nothing(desk: Desk) -> None:
     for change in (desk.manager.reload, lambda: desk.manager.grant(GrantRequest("probe", "file:delete"))):
         with pytest.raises(BadConfig, match=r"no\.cedar:1: "):
             await change()
-    assert len(desk.manager.policies.rows) == 7
+    assert len(desk.manager.policies.rows) == 8
     assert not (desk.policies / "granted.cedar").exists() or not (desk.policies / "granted.cedar").read_text()
     with pytest.raises(BadRequest, match="file:eat"):
         await desk.manager.grant(GrantRequest("probe", "file:eat"))

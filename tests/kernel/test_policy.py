@@ -47,6 +47,9 @@ def default(tmp_path_factory: pytest.TempPathFactory) -> Policies:
         (case("file:delete", irreversible=True, group="operator"), ALLOW),
         (case("file:delete", irreversible=True, group="guest"), DENY),
         (case("file:delete", irreversible=True, owner="you"), DENY),
+        (case("file:read", owner=""), ASK),  # whose, its need does not say: better ask
+        (case("memory:read", owner=""), ASK),
+        (case("memory:read", owner="", group="guest"), DENY),
         (case("file:mount", owner=""), ASK),
         (case("file:mount", owner="", group="operator"), ASK),
         (case("file:mount", owner="", group="guest"), DENY),

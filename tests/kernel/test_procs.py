@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 
 import psutil
@@ -168,12 +167,6 @@ def test_wait_has_a_deadline_and_takes_any_state(daemon: Daemon) -> None:
     assert ProcState.EXITED is daemon.client.wait(probe.pid, state=ProcState.ASKING, timeout_s=20).state
     with pytest.raises(NoSuchProcess):
         daemon.client.wait(9999)
-
-
-def test_a_grandchild_that_holds_the_pipes_does_not_hold_the_end(daemon: Daemon) -> None:
-    pid = daemon.run("daemonize")
-    assert daemon.finished(pid).exit_code == 0
-    os.kill(int(daemon.output(pid)), signal.SIGKILL)
 
 
 def test_what_cannot_be_run(daemon: Daemon) -> None:

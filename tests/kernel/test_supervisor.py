@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -23,6 +24,8 @@ from aios_kernel.life import Life
 from aios_kernel.llm import Llm
 from aios_kernel.process import ProcessTable
 from aios_kernel.protocol import AgentInfo, RunRequest, SyscallRequest
+from aios_kernel.sandbox.agents import AgentSandbox
+from aios_kernel.sandbox.config import SandboxConfig
 from aios_kernel.snapshots import Snapshots
 from aios_kernel.supervisor import Supervisor
 from aios_kernel.syscalls import Dispatcher, all_rows, dispatch
@@ -54,7 +57,8 @@ def opened(folder: Path) -> Journal:
 
 def supervisor(folder: Path, journal: Journal) -> Supervisor:
     llm = Llm(EngineConfig(), CLOCK)
-    return Supervisor(BrokenHost(), llm, Snapshots(folder / "snapshots", llm, CLOCK), journal, CLOCK, "")
+    sandbox = AgentSandbox(folder / "scratch", SandboxConfig(), lambda _: None)
+    return Supervisor(BrokenHost(), llm, Snapshots(folder / "snapshots", llm, CLOCK), journal, CLOCK, sandbox)
 
 
 async def test_a_start_that_fails_in_an_unknown_way_is_an_end_like_others(tmp_path: Path) -> None:
@@ -94,7 +98,7 @@ async def test_syscalls_at_once_are_bounded_and_end_with_their_process(
         boss = supervisor(tmp_path, journal)
         audit = AuditLog.open(tmp_path / "audit", CLOCK, version="1", max_bytes=1 << 30)
         access = AccessManager(tmp_path / "policies", audit, CLOCK, 1.0)
-        table = all_rows(Llm(EngineConfig(), CLOCK), ToolRegistry([]), boss, journal, access)
+        table = all_rows(Llm(EngineConfig(), CLOCK), ToolRegistry([]), boss, journal, access, Mock(), Mock(), Mock())
         dispatcher = Dispatcher(table, access, journal, CLOCK)
         process = ProcessTable().add(RunRequest("probe"), parent=None, model="", at=0.0)
         life = Life(process, EventLog(process.pid, journal, CLOCK), "token")

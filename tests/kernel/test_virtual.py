@@ -18,6 +18,8 @@ from aios_kernel.hosting import Host
 from aios_kernel.journal import Journal
 from aios_kernel.llm import Llm
 from aios_kernel.protocol import Pid, ProcState, RunRequest, Signal
+from aios_kernel.sandbox.agents import AgentSandbox
+from aios_kernel.sandbox.config import SandboxConfig
 from aios_kernel.snapshots import Snapshots
 from aios_kernel.supervisor import Supervisor
 
@@ -31,7 +33,8 @@ async def boss(tmp_path: Path) -> AsyncIterator[Supervisor]:
     clock = SystemClock()
     journal = Journal.open(tmp_path / "j", kernel_pid=1, version="test", clock=clock)
     llm = Llm(EngineConfig(), clock)
-    boss = Supervisor(Host(tmp_path, 0o077), llm, Snapshots(tmp_path, llm, clock), journal, clock, "")
+    sandbox = AgentSandbox(tmp_path / "scratch", SandboxConfig(), lambda _: None)
+    boss = Supervisor(Host(tmp_path, 0o077), llm, Snapshots(tmp_path, llm, clock), journal, clock, sandbox)
     try:
         async with asyncio.timeout(20):
             yield boss

@@ -14,6 +14,7 @@ from shell.conftest import no_kernel
 from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.command import CommandPalette
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
@@ -116,6 +117,15 @@ async def test_a_line_and_what_it_wrote(host: Host) -> None:
         assert host.line.prompt.text == ""
         assert host.heard == [("spoke", "echo a | tr a b; false")]
         assert history.load(paths().history) == ["echo a | tr a b; false"]
+
+
+async def test_what_is_typed_ahead_is_the_next_line(host: Host) -> None:
+    async with host.run_test(size=(80, 24)) as pilot:
+        for key in (*"false", "enter", *"true"):
+            host.post_message(Key(key, "\r" if key == "enter" else key))
+        await until(pilot, lambda: host.line.prompt.text == "true")
+        await until(pilot, lambda: "exit 1" in host.shown)
+        assert host.shown.startswith("❯ false ")
 
 
 async def test_a_line_goes_on_while_a_quote_is_open(host: Host) -> None:

@@ -141,3 +141,14 @@ def test_closing_ends_what_runs(rig: Rig) -> None:
     wait_until(lambda: programs("sleep", "1004") and programs("sleep", "1005"))
     rig.runner.close()
     wait_until(lambda: not programs("sleep", "1004") and not programs("sleep", "1005"))
+
+
+def test_a_line_without_words_only_makes_a_file(rig: Rig, tmp_path: Path) -> None:
+    assert rig.run("> made") == (0, "")
+    assert (tmp_path / "made").read_text() == ""
+
+
+def test_a_fault_of_the_shell_ends_the_line_and_is_told(rig: Rig) -> None:
+    status, output = rig.run("attach " + "9" * 5000)  # more digits than Python reads
+    assert status == 1
+    assert "ValueError" in output

@@ -15,14 +15,26 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from aios_shell.text import one_line
+from aios_shell.tui.widgets.typed import LineInput
 
 Check = Callable[[str], str]  # a typed line to what is wrong with it, "" when nothing is
 
 
-class Choose(ModalScreen[str | None]):
-    """One of a few answers. Each has a key of its own; the result is its name, None when left."""
+class Dialog(ModalScreen[str | None]):
+    """Answered once: a key that was pressed twice answers no more than this."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave", id="dialog.leave")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c", "leave", "Leave", id="dialog.leave")]
+
+    def answer(self, result: str | None) -> None:
+        if self.is_current:
+            self.dismiss(result)
+
+    def action_leave(self) -> None:
+        self.answer(None)
+
+
+class Choose(Dialog):
+    """One of a few answers. Each has a key of its own; the result is its name, None when left."""
 
     def __init__(self, title: str, lines: Sequence[str], answers: Sequence[tuple[str, str, str]]) -> None:
         """answers: (key, name, what it does) each; the first one is highlighted."""
@@ -43,17 +55,15 @@ class Choose(ModalScreen[str | None]):
     def on_key(self, event: object) -> None:
         name = self.key_pressed(getattr(event, "key", ""))
         if name is not None:
-            self.dismiss(name)
+            self.answer(name)
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(event.option_id)
+        self.answer(event.option_id)
 
 
-class Ask(ModalScreen[str | None]):
+class Ask(Dialog):
     """A line to type; the result is what was typed, None when left."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave", id="dialog.leave")]
 
     def __init__(self, title: str, hint: str, value: str = "", check: Check | None = None) -> None:
         super().__init__()
@@ -62,7 +72,7 @@ class Ask(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
             box.border_title = one_line(self._title)
-            yield Input(self._value, placeholder=one_line(self._hint))
+            yield LineInput(self._value, placeholder=one_line(self._hint))
             yield Static(Content(one_line(self._hint)), classes="hint")
 
     @on(Input.Submitted)
@@ -72,4 +82,4 @@ class Ask(ModalScreen[str | None]):
             self.query_one(".hint", Static).update(Content(one_line(problem)))
             self.query_one(".hint").add_class("-wrong")
         else:
-            self.dismiss(event.value)
+            self.answer(event.value)

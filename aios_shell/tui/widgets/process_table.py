@@ -18,6 +18,7 @@ from aios_kernel.protocol import ProcState
 from aios_shell.tui.live import Live
 from aios_shell.tui.messages import Act
 from aios_shell.tui.widgets.process_rows import ProcessRows
+from aios_shell.tui.widgets.typed import LineInput
 
 ANSWERS: Final = ("approve", "deny")
 
@@ -69,7 +70,7 @@ class ProcessTable(Vertical):
         super().__init__()
         self.live = live
         self.rows = ProcessRows(live, clock)
-        self._words = Input(compact=True, placeholder="words; !word: without it")
+        self._words = LineInput(compact=True, placeholder="words; !word: without it")
         self._count = Static(markup=False)
         self._answerable = False
 

@@ -41,6 +41,11 @@ class _Line(LineInput):
             super().__init__()
             self.line = line
 
+    async def action_submit(self) -> None:
+        await super().action_submit()
+        if self.id == "say":  # what is typed next is the next thing to say
+            self.value = ""
+
     def on_key(self, event: Key) -> None:
         if event.key == "escape":
             event.stop()
@@ -108,6 +113,12 @@ class Transcript(Widget):
 
     def on_unmount(self) -> None:
         self._stop()
+
+    @property
+    def writing(self) -> bool:
+        """Whether somebody is about to say something to the process."""
+        say = self.query_one("#say", Input)
+        return say.has_focus and bool(say.value)
 
     @property
     def _page(self) -> Page:
@@ -282,5 +293,4 @@ class Transcript(Widget):
             return
         self.post_message(Say(self._pid, event.value))
         self._records[self._pid].begin(Kind.SAID, readable(event.value))
-        event.input.value = ""
         self._page.action_end()

@@ -7,14 +7,14 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 
-class InOrder(Widget):
+class InOrder:
     """For a widget that takes characters, before its base: its bindings are as fast as its characters are.
 
     Textual hands characters to the widget and looks for bindings in the app, each with a queue of its own: of what is
     typed ahead, or while the machine is busy, Enter would run too little of a line, or the next one with it.
     """
 
-    async def _on_key(self, event: Key) -> None:
+    async def _on_key(self: Widget, event: Key) -> None:  # type: ignore[misc]
         active = None if event.is_printable else self.screen.active_bindings.get(event.key)
         if active is not None and active.node is self and await self.app.run_action(active.binding.action, self):
             event.stop()

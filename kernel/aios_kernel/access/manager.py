@@ -11,7 +11,7 @@ from typing import Final
 
 from aios_kernel.access.approvals import Answer, Approvals, Subject
 from aios_kernel.access.grants import Grants
-from aios_kernel.access.need import ACTIONS, Kind, Need
+from aios_kernel.access.need import Kind, Need, action_names
 from aios_kernel.access.policy import Case, Policies
 from aios_kernel.audit import AuditLog, Entry
 from aios_kernel.clock import Clock
@@ -195,9 +195,8 @@ class AccessManager:
 
 def check_action(name: str) -> None:
     """Raises BadRequest for one that is not in the table of actions."""
-    kind, _, verb = name.partition(":")
-    if kind not in list(Kind) or verb not in ACTIONS[Kind(kind)]:
-        accepted = [f"{kind}:{verb}" for kind, verbs in ACTIONS.items() for verb in verbs]
+    accepted = action_names()
+    if name not in accepted:
         raise BadRequest(f"no action {name!r} (there are {', '.join(accepted)})", key="action", accepted=accepted)
 
 

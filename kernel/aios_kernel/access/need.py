@@ -34,6 +34,11 @@ ACTIONS: Final[dict[Kind, tuple[str, ...]]] = {
 GROUPS: Final = ("guest", "user", "operator")  # of privilege, least first; each has the rights of those before it
 
 
+def action_names() -> list[str]:
+    """Every action as policies call it: "file:delete"."""
+    return [f"{kind}:{verb}" for kind, verbs in ACTIONS.items() for verb in verbs]
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """One action on one resource.

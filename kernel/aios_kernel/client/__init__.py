@@ -173,6 +173,7 @@ class KernelClient:
         self,
         method: str,
         path: str,
+        /,
         kind: Any = None,
         *,
         body: Any = None,
@@ -205,9 +206,9 @@ class KernelClient:
                 connection.close()
         return Stream(connection, response)
 
-    def download(self, path: str, write: Callable[[bytes], object]) -> None:
+    def download(self, url: str, write: Callable[[bytes], object], **query: Any) -> None:
         """Give a reply's body to `write`, block by block. Raises KernelUnreachable when not all of it comes."""
-        connection, response = self._open("GET", path, None, CALL_TIMEOUT_S, {})
+        connection, response = self._open("GET", url, None, CALL_TIMEOUT_S, query)
         try:
             if response.status >= 400:
                 decode_reply(response.status, response.read(), None)

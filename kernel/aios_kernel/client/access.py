@@ -23,6 +23,11 @@ class AccessClient:
         reply: p.Question = self._client.call("POST", f"/procs/{pid}/answer", p.Question, body=body)
         return reply
 
+    def actions(self) -> list[str]:
+        """What policies may be about, "file:delete"."""
+        reply: list[str] = self._client.call("GET", "/access/actions", list[str])
+        return reply
+
     def policies(self) -> list[p.PolicyInfo]:
         reply: list[p.PolicyInfo] = self._client.call("GET", "/access/policies", list[p.PolicyInfo])
         return reply

@@ -5,6 +5,7 @@ Cancelling the awaiting task closes the connection, and a closed connection canc
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import msgspec
 
 from aios_kernel import protocol as p
 from aios_kernel.client import decode_reply, iter_sse
+from aios_kernel.client.line import Line
 from aios_kernel.errors import KernelUnreachable, from_wire
 
 __all__ = ["AsyncKernelClient"]
@@ -24,14 +26,32 @@ _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connec
 _LINE_BYTES: Final = 1 << 24  # the longest reply that fits one line of an event stream
 
 
+class _LineConnector(aiohttp.UnixConnector):
+    """Connections that come by the line: a confined agent cannot open a socket."""
+
+    def __init__(self, line: Line) -> None:
+        super().__init__("the line", limit=0)
+        self._line = line
+
+    async def _create_connection(self, *_: Any) -> Any:
+        """As UnixConnector's own, which knows paths only."""
+        try:
+            connection = self._line.dial()  # the kernel answers within a millisecond, or makes a flood wait
+            factory: Any = self._factory
+            made: tuple[Any, Any] = await asyncio.get_running_loop().create_unix_connection(factory, sock=connection)
+            return made[1]
+        except OSError as error:
+            raise aiohttp.ClientConnectionError(str(error)) from error
+
+
 class AsyncKernelClient:
     """One process's way into the kernel. Use it as a context manager; connections are kept alive between syscalls."""
 
-    def __init__(self, socket_path: str, token: str) -> None:
+    def __init__(self, line: Line) -> None:
         """Call it on the event loop that it is for."""
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(socket_path, limit=0),
-            headers={"Authorization": f"Bearer {token}"},
+            connector=_LineConnector(line),
+            headers={"Authorization": f"Bearer {line.token}"},
             timeout=_NO_TIMEOUT,
             read_bufsize=_LINE_BYTES,
         )

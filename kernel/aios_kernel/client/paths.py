@@ -62,6 +62,16 @@ class Paths:
         return self.state / "audit"
 
     @property
+    def memory(self) -> Path:
+        """Notes of agents."""
+        return self.data / "memory.sqlite3"
+
+    @property
+    def memory_swap(self) -> Path:
+        """Interactions of running processes that do not fit in memory; worth nothing without their kernel."""
+        return self.state / "memory-swap.sqlite3"
+
+    @property
     def log(self) -> Path:
         return self.state / "kernel.log"
 
@@ -79,6 +89,11 @@ class Paths:
     def swap(self) -> Path:
         """Contexts of running processes that do not fit in memory; worth nothing without their kernel."""
         return self.state / "swap"
+
+    @property
+    def scratch(self) -> Path:
+        """Folders of running agents and tools, gone with them."""
+        return self.data / "scratch"
 
     @property
     def history(self) -> Path:

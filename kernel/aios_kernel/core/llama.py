@@ -75,15 +75,14 @@ class LlamaCore:
         Raises: ModelBroken with one line: what llama.cpp said last.
         """
         path = Path(path)
-        llama_cpp.llama_log_set(_collect, None)
-        _errors.clear()
+        collect_errors()
         if not path.is_file():
             raise ModelBroken(f"{path}: no such model file", path=str(path))
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = config.gpu_layers
         model = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
         if not model:
-            raise ModelBroken(f"{path.name} cannot be loaded: {_last_error()}", path=str(path))
+            raise ModelBroken(f"{path.name} cannot be loaded: {last_error()}", path=str(path))
         try:
             core = cls(model, path, config)
             core.spec = core._judged(check_exactness(core, config.threads or available_cores()))
@@ -117,7 +116,7 @@ class LlamaCore:
         params.abort_callback_data = ctypes.cast(self._abort, ctypes.c_void_p)
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
-            raise CoreError(f"no context: {_last_error()}")
+            raise CoreError(f"no context: {last_error()}")
         self._memory = llama_cpp.llama_get_memory(self._context)
 
     def _describe(self, path: Path) -> ModelSpec:
@@ -137,7 +136,7 @@ class LlamaCore:
             exact_reason="not checked",
             max_batch=self._config.slots,
             fixed_threads=False,
-            model_hash=_file_hash(path),
+            model_hash=file_hash(path),
             build_key=f"llama-cpp-python {llama_cpp.__version__}; {_system_info()}; {settings}",
             kv_bytes_per_token=self._kv_bytes_per_token(),
             chat_template=template.decode() if template else None,
@@ -231,7 +230,7 @@ class LlamaCore:
             raise NoKvSlot(f"no room in the KV cache for {count} tokens")
         if code == 2:
             raise DecodeAborted("aborted")
-        raise DecodeFailed(f"llama_decode returned {code}: {_last_error()}")
+        raise DecodeFailed(f"llama_decode returned {code}: {last_error()}")
 
     def abort(self) -> None:
         self._abort[0] = b"\1"
@@ -253,7 +252,7 @@ class LlamaCore:
     def restore(self, seq: int, data: KvBytes) -> None:
         self.trim(seq, 0)
         if llama_cpp.llama_state_seq_set_data(self._context, _bytes_of(data), data.size, seq) == 0:
-            raise RestoreFailed(f"llama_state_seq_set_data refused {data.size} bytes: {_last_error()}")
+            raise RestoreFailed(f"llama_state_seq_set_data refused {data.size} bytes: {last_error()}")
 
     def trim(self, seq: int, length: int) -> None:
         if not llama_cpp.llama_memory_seq_rm(self._memory, seq, length, -1):
@@ -316,7 +315,14 @@ def _bytes_of(data: KvBytes) -> Any:
     return data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
 
 
-def _last_error() -> str:
+def collect_errors() -> None:
+    """Have llama.cpp tell its errors to `last_error`, from now on."""
+    llama_cpp.llama_log_set(_collect, None)
+    _errors.clear()
+
+
+def last_error() -> str:
+    """What llama.cpp complained of last."""
     return _errors[-1] if _errors else "llama.cpp gave no reason"
 
 
@@ -325,8 +331,8 @@ def _system_info() -> str:
     return text.decode().strip() if text else ""
 
 
-def _file_hash(path: Path, sample: int = 1 << 20) -> str:
-    """Size, first and last MiB: enough to tell models apart without reading gigabytes at each start."""
+def file_hash(path: Path, sample: int = 1 << 20) -> str:
+    """Of a model: size, first and last MiB, enough to tell models apart without reading gigabytes at each start."""
     digest = hashlib.blake2b(digest_size=16)
     size = path.stat().st_size
     digest.update(size.to_bytes(8, "little"))

@@ -153,5 +153,6 @@ class AgentInfo:
     description: str
     source: str  # "bundled" or the folder it was read from
     tools: tuple[str, ...] = ()
-    group: str = "user"
+    group: str = "user"  # its processes are of this group at most
     reads_stdin: bool = False
+    deadline_s: float | None = None  # of those that are started without one

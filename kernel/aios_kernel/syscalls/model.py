@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from aios_kernel.access.need import Kind, Need
-from aios_kernel.errors import LimitHit
 from aios_kernel.life import Life
 from aios_kernel.llm import Llm
 from aios_kernel.process import Process
@@ -30,7 +27,7 @@ class ModelSyscalls:
             process.window = text
             life.log.append_nowait(EventKind.WINDOW, text.encode())
 
-        with _granted(process, request.max_tokens) as max_tokens:
+        with process.granted(request.max_tokens) as max_tokens:
             return await self._llm.chat(
                 process.pid,
                 dataclasses.replace(request, max_tokens=max_tokens),
@@ -39,25 +36,9 @@ class ModelSyscalls:
                 process.program,
                 policy_class=process.policy_class,
                 on_window=on_window,
-                grant=functools.partial(_granted, process),
+                grant=process.granted,
             )
 
 
 def _use(process: Process, _: ChatRequest) -> Sequence[Need]:
     return (Need("use", Kind.MODEL, process.model),)
-
-
-@contextlib.contextmanager
-def _granted(process: Process, wanted: int) -> Iterator[int]:
-    """Tokens that a generation may produce under the process's quota. Raises LimitHit when nothing is left."""
-    quota = process.request.max_tokens
-    if quota is not None:
-        left = quota - process.tokens_out - max(process.tokens_reserved, process.tokens_live)
-        if left <= 0:
-            raise LimitHit(f"process {process.pid} has used up its {quota} tokens", limit=quota)
-        wanted = min(wanted, left)
-    process.tokens_reserved += wanted
-    try:
-        yield wanted
-    finally:
-        process.tokens_reserved -= wanted

@@ -153,10 +153,14 @@ class ProcessSyscalls:
         return self._touch("signal", f"send {args.signal} to", process, args.pid)
 
     def _touch(self, action: str, verb: str, process: Process, pid: int) -> Sequence[Need]:
-        """One need, of another process. Raises NoSuchProcess for a pid that was never given out: it may yet be.
+        """One need, of another process: relatives are the caller's own, one that has been forgotten is nobody's.
 
-        Relatives are the caller's own; a process that has been forgotten is nobody's.
+        Raises:
+            NoSuchProcess: the pid was never given out, so what is decided now would be about another one later.
+            NotPermitted: it is the caller itself.
         """
+        if pid == process.pid:
+            raise NotPermitted(f"process {pid} is the caller itself", pid=pid)
         target = self._supervisor.table.get(pid)
         if target is None:
             if not 0 < pid <= self._supervisor.table.last_pid:

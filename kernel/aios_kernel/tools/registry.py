@@ -4,78 +4,205 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Final
+import importlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, TypeVar
 
-from aios_kernel.clock import Clock
+import msgspec
+
 from aios_kernel.errors import DeadlineHit, NoSuchTool, ToolFailed
-from aios_kernel.protocol import ToolSpec
-from aios_kernel.tools import calculator, clock
+from aios_kernel.protocol import ToolInfo, ToolSpec
+from aios_kernel.tools.schema import BadSchema, Checker
+from aios_kernel.tools.slots import Slots
+from aios_kernel.tools.tool import Arguments, Caller, ConnectionLost, Tool, fault
 
-MAX_THREADS: Final = 4
+log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A tool: what the model is told of it, and the function that does it (in a worker thread)."""
-
-    spec: ToolSpec
-    run: Callable[[dict[str, Any]], Any]
-    timeout_s: float = 10.0
+WAIT_S: Final = 60.0  # for a place; whoever holds one is held to the tool's own timeout
 
 
-def builtin_tools(machine: Clock) -> list[Tool]:
-    return [
-        Tool(calculator.SPEC, calculator.run, timeout_s=5.0),
-        Tool(clock.SPEC, lambda arguments: clock.run(arguments, machine)),
-    ]
+class Source(Protocol):
+    """Where tools come from that are not known before they are asked for."""
+
+    def claims(self, name: str) -> bool:
+        """Whether a tool of this name would be its own."""
+
+    async def find(self, name: str) -> Tool:
+        """The tool, of those claimed. Raises NoSuchTool, or why it cannot tell."""
+
+    async def tools(self) -> list[Tool]:
+        """All that can be had now, within seconds. Never raises."""
+
+    def known(self) -> list[Tool]:
+        """Those it has told of last."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    tool: Tool
+    slots: Slots
+    checker: Checker | None = None
 
 
 class ToolRegistry:
-    """Tools by name. Close it when done."""
+    """Tools by name. Event loop only.
 
-    def __init__(self, tools: list[Tool]) -> None:
-        self._tools = {tool.spec.name: tool for tool in tools}
-        self._workers = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="tool")
+    Attributes:
+        unavailable: tools that are off or cannot run here, and why.
+    """
 
-    def specs(self) -> list[ToolSpec]:
-        return [tool.spec for tool in self._tools.values()]
+    def __init__(
+        self, tools: Iterable[Tool], sources: Sequence[Source] = (), unavailable: dict[str, str] | None = None
+    ) -> None:
+        """Where two have one name, the tool given here counts, else that of the first source."""
+        self._tools = {tool.name: tool for tool in tools}
+        self._sources = sources
+        self._entries: dict[str, _Entry] = {}
+        self.unavailable: Final = unavailable or {}
 
-    async def call(self, name: str, arguments: dict[str, Any]) -> Any:
-        """Run a tool and return its JSON-able result.
+    async def specs(self, names: Sequence[str] | None = None) -> list[ToolSpec]:
+        """What a model is told. names: only these; one that is not there is left out. None: all that can be had now."""
+        if names is None:
+            return [tool.spec for tool in await self._all(self._sources)]
+        wanted = set(names)
+        asked = [source for source in self._sources if any(map(source.claims, wanted - self._tools.keys()))]
+        return [tool.spec for tool in await self._all(asked) if tool.name in wanted]
+
+    async def infos(self, *, start: bool = True) -> list[ToolInfo]:
+        """What a person is told. start: of sources that have not been asked yet, too."""
+        tools = await self._all(self._sources) if start else self._known()
+        return [self._info(tool) for tool in tools]
+
+    async def call(self, name: str, arguments: Arguments, caller: Caller) -> Any:
+        """Run a tool for `caller` and return its result, which JSON can say.
 
         Raises:
             NoSuchTool: no tool has this name.
-            ToolFailed: the arguments break the schema, or the tool raised.
-            DeadlineHit: the tool's own timeout passed; its thread ends by itself, tools are bounded.
+            ToolFailed: the arguments break the schema, the tool raised, or its result is too long.
+            DeadlineHit: the tool's own timeout passed, or no place came free.
+            LimitHit, BadRequest: too many calls wait, the arguments are too long.
+            NotPermitted: of what the run takes beyond the right to call.
         """
-        tool = self._tools.get(name)
-        if tool is None:
-            near = difflib.get_close_matches(name, self._tools, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f" (there are {', '.join(self._tools)})"
-            raise NoSuchTool(f"no tool {name!r}{hint}", name=name)
-        _check(tool.spec, arguments)
-        loop = asyncio.get_running_loop()
+        tool = await self._find(name)
+        entry = self._entry(tool)
+        if entry.checker is None:
+            entry.checker = await _checker(tool)
+        entry.checker.check(arguments)
+        for need in tool.needs(arguments, caller):
+            await caller.require(need)
+        async with entry.slots.place(caller.pid, WAIT_S):
+            return _bounded(tool, await self._run(tool, arguments, caller))
+
+    async def _run(self, tool: Tool, arguments: Arguments, caller: Caller) -> Any:
+        limit = asyncio.timeout(tool.timeout_s)
+        patient = replace(caller, require=_outside(limit, caller.require), syscall=_outside(limit, caller.syscall))
         try:
-            async with asyncio.timeout(tool.timeout_s):
-                return await loop.run_in_executor(self._workers, tool.run, arguments)
+            async with limit:
+                try:
+                    return await tool.run(arguments, patient)
+                except ConnectionLost:
+                    if not tool.idempotent:
+                        raise
+                    return await (await self._find(tool.name)).run(arguments, patient)
         except TimeoutError as error:
-            raise DeadlineHit(f"tool {name}: not done after {tool.timeout_s:g} s", name=name) from error
-        except ToolFailed:
-            raise
-        except Exception as error:  # a tool's own fault is the caller's news, never the kernel's end
-            raise ToolFailed(f"tool {name}: {type(error).__name__}: {error}", name=name) from error
+            if limit.expired():
+                message = f"tool {tool.name}: not done after {tool.timeout_s:g} s"
+                raise DeadlineHit(message, name=tool.name) from error
+            raise fault(tool.name, error) from error
+        except Exception as error:
+            raise fault(tool.name, error) from error
 
-    def close(self) -> None:
-        self._workers.shutdown(wait=False, cancel_futures=True)
+    async def _find(self, name: str) -> Tool:
+        if (tool := self._tools.get(name)) is not None:
+            return tool
+        for source in self._sources:
+            if source.claims(name):
+                return await source.find(name)
+        if (why := self.unavailable.get(name)) is not None:
+            raise NoSuchTool(f"tool {name}: {why}", name=name)
+        known = [tool.name for tool in self._known()]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f" (there are {', '.join(known)})"
+        raise NoSuchTool(f"no tool {name!r}{hint}", name=name)
+
+    async def _all(self, sources: Sequence[Source]) -> list[Tool]:
+        """Our own, and those of the sources; of one name the first."""
+        found = await asyncio.gather(*(source.tools() for source in sources))
+        return self._merged(found)
+
+    def _known(self) -> list[Tool]:
+        return self._merged([source.known() for source in self._sources])
+
+    def _merged(self, found: Iterable[list[Tool]]) -> list[Tool]:
+        tools = dict(self._tools)
+        for tool in (tool for each in found for tool in each):
+            tools.setdefault(tool.name, tool)
+        return list(tools.values())
+
+    def _entry(self, tool: Tool) -> _Entry:
+        entry = self._entries.get(tool.name)
+        if entry is None:
+            entry = self._entries[tool.name] = _Entry(tool, Slots(tool.name, tool.concurrency))
+        elif entry.tool is not tool:  # its server has told of it anew
+            entry.tool, entry.checker = tool, None
+        return entry
+
+    def _info(self, tool: Tool) -> ToolInfo:
+        slots = self._entry(tool).slots
+        return ToolInfo(
+            name=tool.name,
+            description=tool.spec.description,
+            parameters=tool.spec.parameters,
+            category=tool.category,
+            source=tool.source,
+            timeout_s=tool.timeout_s,
+            concurrency=tool.concurrency,
+            idempotent=tool.idempotent,
+            max_output_bytes=tool.max_output_bytes,
+            asks=tool.asks,
+            running=slots.running,
+            waiting=slots.waiting,
+        )
 
 
-def _check(spec: ToolSpec, arguments: dict[str, Any]) -> None:
-    import jsonschema  # imported by the first call: it costs 150 ms
+async def _checker(tool: Tool) -> Checker:
+    """Raises ToolFailed for a schema that is none."""
+    await asyncio.to_thread(importlib.import_module, "jsonschema")
+    try:
+        return Checker(tool.spec) if tool.trusted else await asyncio.to_thread(Checker, tool.spec)
+    except BadSchema as error:
+        raise ToolFailed(f"tool {tool.name}: {error}", name=tool.name) from error
 
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(spec.parameters).iter_errors(arguments))
-    if error is not None:
-        where = ".".join(str(part) for part in error.absolute_path) or "arguments"
-        raise ToolFailed(f"tool {spec.name}: {where}: {error.message}", name=spec.name, argument=where)
+
+def _outside(limit: asyncio.Timeout, function: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+    """`function`, which does not count against the limit: it may wait for a person, and has limits of its own."""
+
+    async def call(*args: Any) -> T:
+        loop = asyncio.get_running_loop()
+        ends = limit.when()
+        if ends is None:  # another such call of the same run is under way
+            return await function(*args)
+        left = ends - loop.time()
+        limit.reschedule(None)
+        try:
+            return await function(*args)
+        finally:
+            limit.reschedule(loop.time() + left)
+
+    return call
+
+
+def _bounded(tool: Tool, result: Any) -> Any:
+    """Raises ToolFailed for a result that is too long, or that JSON cannot say."""
+    try:
+        size = len(msgspec.json.encode(result))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ToolFailed(f"tool {tool.name}: its result is no JSON: {error}", name=tool.name) from error
+    if size > tool.max_output_bytes:
+        message = f"tool {tool.name}: its result has {size} bytes: at most {tool.max_output_bytes} are taken"
+        raise ToolFailed(message, name=tool.name)
+    return result

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from aios_agents import Agent, AgentFailed, Message
-from aios_agents.sdk import ChatOptions
+from aios_agents.generation import ChatOptions
 
 
 @dataclass(frozen=True, slots=True)

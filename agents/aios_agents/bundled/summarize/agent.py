@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aios_agents import Agent, AgentFailed, Message
-from aios_agents.sdk import sentence_end
+from aios_agents.generation import sentence_end
 from aios_kernel.errors import PromptTooLong
 
 # About 750 tokens of English: a very small model loses the thread in longer ones.

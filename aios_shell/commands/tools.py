@@ -1,0 +1,143 @@
+"""tools ls, show, call, add, rm, serve."""
+
+from __future__ import annotations
+
+import json as json_module
+import shutil
+from typing import Any
+
+from aios_kernel.client.tools import ToolClient
+from aios_kernel.errors import BadRequest, KernelError, NoSuchTool, row_of
+from aios_kernel.protocol import ServerRequest, ToolInfo, ToolSessionRequest
+from aios_shell import render
+from aios_shell.io import Io
+from aios_shell.language.lookup import nearest
+from aios_shell.text import one_line, sanitize
+
+
+def ls(io: Io, json: bool) -> None:
+    found = _tools(io).list()
+    if json:
+        render.json(io, found)
+        return
+    rows = [(tool.name, tool.category, tool.source, _marks(tool), tool.description) for tool in found.tools]
+    render.table(io, ("NAME", "CATEGORY", "SOURCE", "", "DESCRIPTION"), rows, spare=("CATEGORY", "SOURCE"))
+    for server in found.servers:
+        if server.state != "ready":
+            io.note(f"MCP server {server.name} is {server.state}{': ' if server.error else ''}{server.error}")
+    for name, why in found.unavailable.items():
+        io.note(f"{name} {why}")
+
+
+def show(io: Io, name: str, json: bool) -> None:
+    tool = _find(_tools(io), name)
+    if json:
+        render.json(io, tool)
+        return
+    pairs = [
+        ("name", tool.name),
+        ("description", tool.description),
+        ("category", tool.category),
+        ("source", tool.source),
+        ("timeout", f"{tool.timeout_s:g} s"),
+        ("at once", f"{tool.concurrency}, {tool.running} running, {tool.waiting} waiting"),
+        ("result", f"at most {render.size(tool.max_output_bytes)}"),
+        ("runs again", "where a connection was lost" if tool.idempotent else "never"),
+        (
+            "asks",
+            "a person, unless a policy permits it" if tool.asks else "only about what it does to files, or nobody",
+        ),
+    ]
+    render.facts(io, pairs)
+    for parameter, schema in tool.parameters.get("properties", {}).items():
+        needed = " (needed)" if parameter in tool.parameters.get("required", ()) else ""
+        io.line(f"  {one_line(parameter)}{needed}: {one_line(json_module.dumps(schema, ensure_ascii=False))}")
+
+
+def call(io: Io, name: str, arguments: list[str], agent: str, group: str, json: bool) -> None:
+    """In a process of its own, which `ps` and `audit` show."""
+    client = _tools(io)
+    given = _arguments(client, name, arguments)
+    with client.session(ToolSessionRequest(agent, group, f"call {name}")) as session, io.cancel.closing(session.end):
+        result = session.call(name, given)
+    if json:
+        render.json(io, result)
+        return
+    text = result if isinstance(result, str) else json_module.dumps(result, ensure_ascii=False, indent=2)
+    io.line(sanitize(text) if io.tty(io.stdout) else text)
+
+
+def add(io: Io, name: str, command: list[str], url: str | None, env: list[str]) -> None:
+    variables = dict(each.partition("=")[::2] for each in env)
+    if command:  # as it is found from here: the kernel may have been started elsewhere
+        path = shutil.which(command[0], path=io.session.env.get("PATH"))
+        found = str(io.session.path(command[0]).resolve()) if "/" in command[0] else path
+        command = [found or command[0], *command[1:]]
+    info = _tools(io).add(ServerRequest(name, command, url or "", variables))
+    io.note(f"{info.name} has {info.tools} tools; `aios tools ls` lists them")
+
+
+def rm(io: Io, names: list[str]) -> int:
+    """Each; one that is not there does not keep the others from it."""
+    client, status = _tools(io), 0
+    for name in names:
+        try:
+            client.remove(name)
+        except KernelError as error:
+            io.note(error.message)
+            status = row_of(error).exit
+    return status
+
+
+def serve(io: Io, tools: list[str], agent: str, group: str) -> None:
+    """Until standard input ends, or the process in whose name it calls is ended."""
+    from aios_shell.mcp_server import run  # late: it costs a second
+
+    client = io.session.connect(io.note)
+    with ToolClient(client).session(ToolSessionRequest(agent, group, "MCP server")) as session:
+        run(client.socket_path, session, frozenset(tools), io)
+
+
+def _tools(io: Io) -> ToolClient:
+    return ToolClient(io.session.connect(io.note))
+
+
+def _find(client: ToolClient, name: str) -> ToolInfo:
+    """Raises NoSuchTool."""
+    found = client.list()
+    tools = {tool.name: tool for tool in found.tools}
+    if name in tools:
+        return tools[name]
+    why = f" {found.unavailable[name]}" if name in found.unavailable else nearest(name, list(tools))
+    raise NoSuchTool(f"there is no tool '{name}'{why}")
+
+
+def _marks(tool: ToolInfo) -> str:
+    return "asks" if tool.asks else ""
+
+
+def _arguments(client: ToolClient, name: str, words: list[str]) -> dict[str, Any]:
+    """One JSON object, or NAME=VALUE words: text where the tool takes text, else JSON. Raises BadRequest, NoSuchTool."""
+    if len(words) == 1 and words[0].lstrip().startswith("{"):
+        try:
+            given = json_module.loads(words[0])
+        except ValueError as error:
+            raise BadRequest(f"the arguments are not JSON: {error}") from error
+        return dict(given)
+    known = _find(client, name).parameters.get("properties", {}) if words else {}
+    arguments = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise BadRequest(f"'{word}' is not NAME=VALUE (see `aios tools show {name}`)")
+        arguments[key] = _value(value, known.get(key, {}))
+    return arguments
+
+
+def _value(text: str, schema: dict[str, Any]) -> Any:
+    if schema.get("type") == "string":
+        return text
+    try:
+        return json_module.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,1 @@
+"""The memory manager: notes of agents, interaction logs of processes."""
