@@ -8,8 +8,8 @@ from typing import Final, TypeVar
 
 from aios_kernel.client import KernelClient
 from aios_kernel.client.access import AccessClient
-from aios_kernel.client.tools import ToolClient
 from aios_kernel.client.storage import StorageClient
+from aios_kernel.client.tools import ToolClient
 from aios_kernel.errors import KernelError
 from aios_kernel.protocol import FileKind, PolicyClass, ProcState, Signal
 from aios_shell import registry

@@ -57,9 +57,11 @@ class _Serving:
             why = ended.result() if ended.done() else None  # a signal, or the kernel's end
             serving.cancel()
             self._session.end()
-            await asyncio.gather(serving, ended, return_exceptions=True)
+            (failure, _) = await asyncio.gather(serving, ended, return_exceptions=True)
         if why is not None:
             raise why
+        if isinstance(failure, Exception):
+            raise failure
 
     async def _serve(self, server: Server[Any], io: Io) -> None:
         async with _lines(io.stdin) as lines, stdio_server(lines, _Output(io.stdout)) as (read, write):  # type: ignore[arg-type]
@@ -110,7 +112,7 @@ async def _lines(fd: int) -> AsyncIterator[AsyncIterator[str]]:
         raise BadRequest("standard input is a file: an MCP client speaks through a pipe")
     blocking = os.get_blocking(fd)
     reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
-    pipe = open(os.dup(fd), "rb", buffering=0)  # noqa: SIM115 - the transport's to close
+    pipe = os.fdopen(os.dup(fd), "rb", buffering=0)  # the transport closes it
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), pipe
     )

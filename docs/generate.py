@@ -17,6 +17,13 @@ from aios_kernel.errors import WIRE
 from aios_kernel.process import ALLOWED
 from aios_kernel.protocol import ProcState
 from aios_kernel.scheduler.policies import POLICIES
+from aios_kernel.tools import builtin_tools
+from aios_kernel.tools.code import code_tools
+from aios_kernel.tools.data import data_tools
+from aios_kernel.tools.fetch import fetch_tool
+from aios_kernel.tools.files import file_tools
+from aios_kernel.tools.mcp.config import ServerConfig
+from aios_kernel.tools.workers import Workers
 from aios_shell.bench import report
 from aios_shell.help import reference
 
@@ -34,6 +41,8 @@ __all__ = [
     "states",
     "syscalls",
     "themes",
+    "tool_servers",
+    "tools",
 ]
 
 
@@ -119,6 +128,20 @@ def configuration() -> str:
         meaning = dict(re.findall(r"^    (\w+): \w+ = .*?  # (.*)$", source, re.M))
         rows += [(f"`[{section}]`", f"`{f.name}`", f"`{f.default!r}`", meaning[f.name]) for f in fields(kind)]
     return table(("section", "key", "default", ""), rows)
+
+
+def tools() -> str:
+    workers = Workers(Mock(), Path(), config.Config().tools.timeout_s, 0)  # only what they are called is looked at
+    made = (builtin_tools(Mock()), file_tools(), data_tools(workers), code_tools(workers), [fetch_tool(workers)])
+    found = [tool for each in made for tool in each]
+    rows = [(f"`{tool.name}`", tool.category, tool.spec.description, "yes" if tool.asks else "") for tool in found]
+    return table(("tool", "category", "", "asks"), rows)
+
+
+def tool_servers() -> str:
+    source = Path(sys.modules[ServerConfig.__module__].__file__ or "").read_text()
+    meaning = re.findall(r"^    (\w+): .*?  # (.*)$", source, re.M)
+    return table(("key", ""), [(f"`{key}`", does) for key, does in meaning])
 
 
 def benchmarks() -> str:

@@ -55,6 +55,10 @@ class Tmux:
     def screen(self) -> str:
         return self._do("capture-pane", "-p")
 
+    def ask(self, form: str) -> str:
+        """What tmux knows of the pane, in its own format language."""
+        return self._do("display-message", "-p", form).strip()
+
     def expect(self, pattern: str, *, absent: bool = False) -> str:
         """Wait until the screen matches, or no longer does; the screen then."""
         until = time.monotonic() + DEADLINE_S

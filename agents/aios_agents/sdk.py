@@ -90,7 +90,7 @@ class Agent:
         self.memory = Memory(kernel)
         self._kernel = kernel
         self._defaults = defaults or ChatOptions()
-        self._specs: dict[str, ToolSpec] | None = None
+        self._specs: dict[str, ToolSpec] = {}
         self._turn: asyncio.Task[Any] | None = None
         self._main = asyncio.current_task()
 
@@ -239,18 +239,20 @@ class Agent:
         """Run a kernel tool. Raises NoSuchTool, ToolFailed."""
         return await self._kernel.syscall("tool.call", {"name": name, "arguments": arguments})
 
-    async def tool_specs(self) -> dict[str, ToolSpec]:
-        """The kernel's tools by name."""
-        if self._specs is None:
-            listed = msgspec.convert(await self._kernel.syscall("tool.list", {}), list[ToolSpec])
-            self._specs = {spec.name: spec for spec in listed}
+    async def tool_specs(self, names: Sequence[str] | None = None) -> dict[str, ToolSpec]:
+        """The kernel's tools by name; these at least, or all, which may take the start of MCP servers."""
+        if names is None or not self._specs.keys() >= set(names):
+            listed = msgspec.convert(await self._kernel.syscall("tool.list", {"names": names}), list[ToolSpec])
+            self._specs |= {spec.name: spec for spec in listed}
         return self._specs
 
     async def toolbox(self, tools: Sequence[Tool | str]) -> Toolbox:
         """Functions of this agent, and kernel tools by name, for the model. Raises NoSuchTool for a name it lacks."""
-        return Toolbox(
-            tools, await self.tool_specs() if any(isinstance(tool, str) for tool in tools) else {}, self.tool
-        )
+        names = [tool for tool in tools if isinstance(tool, str)]
+        specs = await self.tool_specs(names) if names else {}
+        if not specs.keys() >= set(names):
+            specs = await self.tool_specs()  # so that the error can tell what there is
+        return Toolbox(tools, specs, self.tool)
 
     async def run_tools(
         self,

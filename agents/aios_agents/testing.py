@@ -15,6 +15,7 @@ What a model once said can be kept: `record` runs an agent on the real one and w
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -33,6 +34,8 @@ import msgspec
 
 from aios_agents import manifest
 from aios_kernel.client import KernelClient, event_of
+from aios_kernel.client.access import AccessClient
+from aios_kernel.errors import InvalidState
 from aios_kernel.protocol import EventKind, ProcState, RunRequest
 
 START_S: Final = 60.0
@@ -90,6 +93,7 @@ class Run:
     stdout: str
     stderr: str
     syscalls: list[str]  # "llm.chat ok", "tool.call ETOOL": in the order in which they ended
+    questions: list[str]  # what it needed a person's word for
     asked: list[Asked]
 
 
@@ -149,6 +153,7 @@ class Lab:
         replies: Sequence[Reply | str] = (),
         stdin: str | None = None,
         messages: Sequence[str] = (),
+        allow: bool = False,
         timeout_s: float = RUN_S,
         **request: Any,
     ) -> Run:
@@ -157,6 +162,7 @@ class Lab:
         Args:
             replies: what the model says, in the order in which it is asked unless a Reply says when; text is a Reply.
             stdin: all of its standard input. messages: put into its mailbox.
+            allow: what the person answers whenever it has to ask.
             request: other fields of protocol.RunRequest.
 
         Raises: DeadlineHit, and what starting it raises.
@@ -167,11 +173,13 @@ class Lab:
             self.client.feed(pid, stdin.encode(), eof=True)
         for text in messages:
             self.client.send(pid, text)
-        ended = self.client.wait(pid, state=ProcState.EXITED, timeout_s=timeout_s)
-        assert ended.exit_code is not None  # it has ended
-        return self._told(pid, ended.exit_code)
+        questions: list[str] = []
+        while (info := self.client.wait(pid, state=ProcState.ASKING, timeout_s=timeout_s)).exit_code is None:
+            with contextlib.suppress(InvalidState):  # it has been answered a moment ago
+                questions.append(AccessClient(self.client).answer(pid, allow).what)
+        return self._told(pid, info.exit_code, questions)
 
-    def _told(self, pid: int, exit_code: int) -> Run:
+    def _told(self, pid: int, exit_code: int, questions: list[str]) -> Run:
         written: dict[EventKind, bytes] = {EventKind.STDOUT: b"", EventKind.STDERR: b""}
         syscalls = []
         for name, data in self.client.events(pid):
@@ -182,7 +190,7 @@ class Lab:
                 elif event.kind is EventKind.SYSCALL:
                     syscalls.append(event.data)
         stdout, stderr = (text.decode(errors="replace") for text in written.values())
-        return Run(exit_code, stdout, stderr, syscalls, self._asked())
+        return Run(exit_code, stdout, stderr, syscalls, questions, self._asked())
 
     def _script(self, replies: Sequence[Reply | str]) -> None:
         """Written beside and moved, so that the kernel sees all of a new file, or the old one."""

@@ -8,11 +8,12 @@ import platform
 import shutil
 import stat
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aios_kernel.client import KernelClient, paths
+from aios_kernel.client import KernelClient, paths, protection
 from aios_kernel.errors import KernelError, KernelUnreachable
 from aios_shell import render
 from aios_shell.io import Io
@@ -104,6 +105,22 @@ def _model_files(_: Io) -> Iterator[Check]:
     yield Check("models", "ok" if found else "warn", ", ".join(found) or "none found", "aios model pull OWNER/NAME")
 
 
+def _sandbox(_: Io) -> Iterator[Check]:
+    """What this machine offers, and what of it the configuration takes."""
+    try:
+        chosen = tomllib.loads(paths().config_file.read_text(encoding="utf-8")).get("sandbox", {})
+    except (FileNotFoundError, ValueError):
+        chosen = {}  # a file that is wrong stops the kernel, in so many words
+    why_not = protection.agents_why_not() if chosen.get("agents", True) else "[sandbox] agents = false"
+    found = f"they have all your rights: {why_not}" if why_not else "confined by Landlock and seccomp"
+    yield Check("agents", "warn" if why_not else "ok", found, "run only agents that you trust")
+    engine, found = protection.tools()
+    hint = "python and shell tools refuse to run: install bubblewrap"
+    if engine is protection.Engine.NONE and chosen.get("unprotected", False):
+        hint = "python and shell tools run with all your rights: [sandbox] unprotected = true"
+    yield Check("tools", "warn" if engine is protection.Engine.NONE else "ok", found, hint)
+
+
 def _folders(_: Io) -> Iterator[Check]:
     here = paths()
     for name, folder in (("config", here.config), ("data", here.data), ("state", here.state)):
@@ -164,5 +181,5 @@ def _terminal(io: Io) -> Iterator[Check]:
 
 
 _LOOKS: tuple[Callable[[Io], Iterator[Check]], ...] = (
-    _python, _llama, _model_files, _kernel, _folders, _disk, _cpu, _terminal,
+    _python, _llama, _model_files, _kernel, _sandbox, _folders, _disk, _cpu, _terminal,
 )  # fmt: skip

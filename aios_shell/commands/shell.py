@@ -68,8 +68,11 @@ def top(io: Io) -> int:
     if not (io.tty(io.stdin) and io.tty(io.stdout) and io.tty(io.stderr)):
         raise BadRequest("top needs a terminal; `aios ps` and `aios queue` write to a pipe")
     from aios_shell.tui.app import AiosApp
+    from aios_shell.tui.ending import ended_by_signals
 
-    return AiosApp(io.session).run() or 0
+    app = AiosApp(io.session)
+    with ended_by_signals(app):
+        return app.run() or 0
 
 
 def repl(io: Io) -> int:

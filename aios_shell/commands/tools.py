@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json as json_module
+import os
 import shutil
 from typing import Any
 
 from aios_kernel.client.tools import ToolClient
 from aios_kernel.errors import BadRequest, KernelError, NoSuchTool, row_of
-from aios_kernel.protocol import ServerRequest, ToolInfo, ToolSessionRequest
+from aios_kernel.protocol import Category, ServerRequest, ToolInfo, ToolSessionRequest
 from aios_shell import render
 from aios_shell.io import Io
 from aios_shell.language.lookup import nearest
@@ -20,7 +21,9 @@ def ls(io: Io, json: bool) -> None:
     if json:
         render.json(io, found)
         return
-    rows = [(tool.name, tool.category, tool.source, _marks(tool), tool.description) for tool in found.tools]
+    rows = [
+        (tool.name, tool.category, tool.source, "asks" if tool.asks else "", tool.description) for tool in found.tools
+    ]
     render.table(io, ("NAME", "CATEGORY", "SOURCE", "", "DESCRIPTION"), rows, spare=("CATEGORY", "SOURCE"))
     for server in found.servers:
         if server.state != "ready":
@@ -43,10 +46,7 @@ def show(io: Io, name: str, json: bool) -> None:
         ("at once", f"{tool.concurrency}, {tool.running} running, {tool.waiting} waiting"),
         ("result", f"at most {render.size(tool.max_output_bytes)}"),
         ("runs again", "where a connection was lost" if tool.idempotent else "never"),
-        (
-            "asks",
-            "a person, unless a policy permits it" if tool.asks else "only about what it does to files, or nobody",
-        ),
+        ("asks", _asks(tool)),
     ]
     render.facts(io, pairs)
     for parameter, schema in tool.parameters.get("properties", {}).items():
@@ -69,11 +69,8 @@ def call(io: Io, name: str, arguments: list[str], agent: str, group: str, json: 
 
 def add(io: Io, name: str, command: list[str], url: str | None, env: list[str]) -> None:
     variables = dict(each.partition("=")[::2] for each in env)
-    if command:  # as it is found from here: the kernel may have been started elsewhere
-        path = shutil.which(command[0], path=io.session.env.get("PATH"))
-        found = str(io.session.path(command[0]).resolve()) if "/" in command[0] else path
-        command = [found or command[0], *command[1:]]
-    info = _tools(io).add(ServerRequest(name, command, url or "", variables))
+    words = [_program(io, command[0]), *command[1:]] if command else []
+    info = _tools(io).add(ServerRequest(name, words, url or "", variables))
     io.note(f"{info.name} has {info.tools} tools; `aios tools ls` lists them")
 
 
@@ -102,22 +99,35 @@ def _tools(io: Io) -> ToolClient:
     return ToolClient(io.session.connect(io.note))
 
 
+def _program(io: Io, word: str) -> str:
+    """A program as it is found from here: the kernel may have been started elsewhere. Links stay as they are."""
+    if "/" in word:
+        return os.path.normpath(io.session.path(word))
+    return shutil.which(word, path=io.session.env.get("PATH")) or word
+
+
 def _find(client: ToolClient, name: str) -> ToolInfo:
     """Raises NoSuchTool."""
     found = client.list()
     tools = {tool.name: tool for tool in found.tools}
     if name in tools:
         return tools[name]
-    why = f" {found.unavailable[name]}" if name in found.unavailable else nearest(name, list(tools))
-    raise NoSuchTool(f"there is no tool '{name}'{why}")
+    if name in found.unavailable:
+        raise NoSuchTool(f"{name} {found.unavailable[name]}")
+    raise NoSuchTool(f"there is no tool '{name}'{nearest(name, list(tools))}")
 
 
-def _marks(tool: ToolInfo) -> str:
-    return "asks" if tool.asks else ""
+def _asks(tool: ToolInfo) -> str:
+    if tool.asks:
+        return "a person, unless a policy permits it"
+    return "a person where the same on a file would" if tool.category is Category.FILES else "nobody"
 
 
 def _arguments(client: ToolClient, name: str, words: list[str]) -> dict[str, Any]:
-    """One JSON object, or NAME=VALUE words: text where the tool takes text, else JSON. Raises BadRequest, NoSuchTool."""
+    """One JSON object, or NAME=VALUE words: text where the tool takes text, else JSON.
+
+    Raises BadRequest, NoSuchTool.
+    """
     if len(words) == 1 and words[0].lstrip().startswith("{"):
         try:
             given = json_module.loads(words[0])

@@ -79,7 +79,8 @@ class Acts:
         )
         if name is not None:
             for pid in pids:
-                self._post(Run(f"snap save {pid}" + (f" --name {quote([name])}" if name.strip() else "")))
+                own = name if len(pids) == 1 else f"{name}-{pid}"
+                self._post(Run(f"snap save {pid}" + (f" --name {quote([own])}" if name.strip() else "")))
 
     async def _signal(self, pids: Sequence[int], signal: Signal) -> None:
         await self._each(pids, lambda pid: self._client.signal(pid, signal))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable
 from typing import ClassVar, Final
 
@@ -98,8 +97,6 @@ class AiosApp(Themed):
     def on_mount(self) -> None:
         self.set_keymap(self.settings.keys)
         self.query_one(ProcessTable).focus()
-        for ends in (signal.SIGTERM, signal.SIGHUP):  # the terminal is given back as it was found
-            asyncio.get_running_loop().add_signal_handler(ends, self.exit, 128 + ends)
         self._follower.start()
 
     def on_unmount(self) -> None:
@@ -273,7 +270,9 @@ class AiosApp(Themed):
     # --- room
 
     def on_resize(self, event: Resize) -> None:
-        self._lay_out(event.size.width, event.size.height, table=True)
+        alone = not self.query_one("#processes").display  # what is read stays
+        table = not (alone or self.query_one(Side).has_focus_within)
+        self._lay_out(event.size.width, event.size.height, table=table)
 
     def _lay_out(self, width: int, height: int, *, table: bool) -> None:
         """Side by side, one above the other, or, zoomed or in a low terminal, only one. table: which one then."""

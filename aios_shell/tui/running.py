@@ -208,7 +208,7 @@ class Runner:
         except KernelError as error:
             io.note(error.message)
             return row_of(error).exit
-        except Exception as error:  # noqa: BLE001 -- a fault of ours ends this line, not the shell that it was typed into
+        except Exception as error:  # a fault of ours: the line ends and says so, and is not running for ever
             io.note(f"{type(error).__name__}: {error}")
             return FAILED
 

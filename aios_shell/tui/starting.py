@@ -102,7 +102,7 @@ def _started(item: AndOr, session: Session, note: Callable[[str], None]) -> AndO
     if isinstance(stage, Question):
         return _with_words(item, (*_words("run", "--bg", "chat", "--"), *_words(stage.text)))
     literals = _literals(stage)
-    if not literals or not literals[0]:  # `> file` has no words
+    if not literals[0]:
         return item
     if registry.is_builtin(literals[0]):
         spec, _ = registry.find(literals)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import logging
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aios_kernel.openai.guard import GuardedProtocol
 from aios_kernel.sandbox.line import Traffic
+
+_LOGGER: Final = logging.getLogger("uvicorn.agents")
+_LOGGER.setLevel(logging.ERROR)  # its warnings are of malformed requests, a line each
 
 
 class AgentProtocol(GuardedProtocol):
@@ -20,6 +24,7 @@ class AgentProtocol(GuardedProtocol):
     def __init__(self, traffic: Traffic, **options: Any) -> None:
         super().__init__(**options)
         self._traffic = traffic
+        self.logger = _LOGGER
         self._paused: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -48,8 +53,15 @@ class AgentProtocol(GuardedProtocol):
 
     def on_message_begin(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.abort()
+            raise ValueError("a request before the reply to the one before")  # to the parser, for which it is an error
         super().on_message_begin()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, and end the connection. Told once: who sends one can send thousands."""
+        if not self._traffic.num_malformed:
+            self._traffic.on_malformed()
+        self._traffic.num_malformed += 1
+        super().send_400_response(msg)
 
     def _allow(self, seconds: float) -> None:
         """Nothing is timed."""

@@ -37,6 +37,7 @@ from aios_kernel.person import PersonKey
 from aios_kernel.protocol import PROTOCOL_VERSION, KernelStatus, ModelInfo
 from aios_kernel.sandbox.agents import AgentSandbox
 from aios_kernel.sandbox.environment import harmless
+from aios_kernel.scheduler.governor import Governor
 from aios_kernel.scheduler.policies import POLICIES
 from aios_kernel.snapshots import Snapshots
 from aios_kernel.storage import StorageManager
@@ -75,6 +76,7 @@ class Kernel:
         tell = partial(self.audit.append, urgent=False)
         self.sandbox = AgentSandbox(paths.scratch, config.sandbox, tell)
         self.supervisor = Supervisor(self.host, self.llm, self.snapshots, self._journal, self.clock, self.sandbox)
+        self._governor = Governor.for_machine(config.engine.threads or available_cores())  # of vectors' threads
         self.embedding = Embedding(
             config.memory.embedding, self._find_model, self._spare_threads, gpu_layers=config.engine.gpu_layers
         )
@@ -174,8 +176,8 @@ class Kernel:
         return models.resolve(ref, self._find_models())
 
     def _spare_threads(self) -> int:
-        """For vectors: one beside a generation, as each engine step waits for all threads of its team."""
-        return 1 if self.llm.num_active else self._config.engine.threads or available_cores()
+        """For vectors: one beside a generation, else as many as there are quiet cores."""
+        return 1 if self.llm.num_active else self._governor.update(self.clock.monotonic())
 
     def _find_models(self) -> list[ModelInfo]:
         return models.find(self._paths.models, os.environ, Path.home())

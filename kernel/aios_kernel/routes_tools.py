@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Response
 
@@ -21,7 +22,7 @@ from aios_kernel.sse import EventStream, sse
 from aios_kernel.storage.paths import check_owner
 from aios_kernel.tools.mcp.config import ServerConfig
 
-START_S = 1.0  # that a session's reply waits for its first event: until then an error is one of any route
+START_S: Final = 1.0  # that a session's reply waits for its first event: until then an error is one of any route
 
 
 def tool_routes(kernel: Kernel) -> APIRouter:
@@ -74,8 +75,9 @@ async def _session(kernel: Kernel, body: p.ToolSessionRequest) -> AsyncGenerator
                 raise
 
     living = asyncio.create_task(live())
+    first: tuple[asyncio.Future[Any], ...] = (living, begun)
     try:
-        await asyncio.wait({living, begun}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if begun.done():
             life = begun.result()
             yield sse("session", p.ToolSession(life.process.pid, life.token))

@@ -25,7 +25,8 @@ from aios_kernel.testing import END, ScriptedCore, ScriptedSampler
 
 _TURN: Final = "<|im_start|>"  # of the template for models without one
 _END_OF_TURN: Final = "<|im_end|>"
-_WORDS: Final = re.compile(r"<\|\w+\|>| ?\w+|\s+|[^\w\s]")
+# No text has more of them than it has tokens on a real model, so that what fitted max_tokens there fits it here.
+_WORDS: Final = re.compile(r"<\|\w+\|>| ?(?:(?!<\|)\S)+|\s+|<")
 _BLANK: Final = END + 1  # a token that says nothing: a reply that is to be cut goes on with it
 _FIRST_WORD: Final = END + 2
 _NUM_TOKENS: Final = 1 << 16  # words beyond are spelled, byte by byte
@@ -66,7 +67,8 @@ class _Script:
         with self._asked.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"prompt": prompt, "reply": None if found is None else found.say}) + "\n")
         if found is None:
-            question = prompt[prompt.rfind(_TURN, 0, prompt.rfind(_TURN)) :].removeprefix(_TURN).split(_END_OF_TURN)[0]
+            last = prompt[prompt.rfind(_TURN, 0, prompt.rfind(_TURN)) :]
+            question = last.partition("\n")[2].split(_END_OF_TURN)[0]
             left = len(self._replies)
             raise CoreError(f"the script has no reply to {question!r}; {left} of its replies are not given yet")
         self._replies.remove(found)

@@ -33,8 +33,8 @@ from aios_kernel.person import person_only
 from aios_kernel.process import Process
 from aios_kernel.routes_access import access_routes, policy_routes
 from aios_kernel.routes_memory import memory_routes
-from aios_kernel.routes_tools import tool_routes
 from aios_kernel.routes_storage import storage_routes
+from aios_kernel.routes_tools import tool_routes
 from aios_kernel.serving import NOT_JSON, bearer, json_reply, on_gone, read_body, streamed, while_connected
 from aios_kernel.snapshots import BLOCK_BYTES
 from aios_kernel.sse import EventStream, sse

@@ -182,7 +182,7 @@ class Supervisor:
             history=life.history is not None,
             confinement=self._sandbox.enter(process),
         )
-        life.line = line = self._sandbox.line(life.token)
+        life.line = line = self._sandbox.line(process, life.token)
         life.pipes = pipes = StdPipes(stdin=request.stdin)
         with pipes, line.theirs as theirs:
             process.os_pid = await self._host.spawn(order, [*pipes.agent_fds, theirs.fileno()])

@@ -8,6 +8,7 @@ import signal
 import socket
 import statistics
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ import pytest
 from aios_agents import manifest
 from aios_agents.host import Host
 from aios_agents.runner import Start
+from aios_kernel.client import confine
+from aios_kernel.client.confine import Confinement
 
 from .conftest import DEADLINE_S, HostProcess
 
@@ -124,6 +127,48 @@ def test_many_agents_at_once(host: HostProcess, capsys: pytest.CaptureFixture[st
     assert {reply["status"] for reply in ended} == {-signal.SIGTERM}
     with capsys.disabled():
         print(f" [spawn: median {statistics.median(waits):.1f} ms, worst {max(waits):.1f} ms] ", end="")
+
+
+@pytest.mark.skipif(bool(confine.why_not()), reason=confine.why_not())
+def test_a_confined_agent_starts_in_milliseconds_too(
+    host: HostProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.write("sleeper", SLEEPER)
+    confinement = asdict(Confinement(confine.SYSTEM, (str(tmp_path), "/dev/null"), 4 << 30, 1 << 20, 64, 60))
+    took: dict[bool, list[float]] = {False: [], True: []}
+    for number in range(48):
+        confined = number % 2 == 1
+        begin = time.perf_counter()
+        os_pid, out = host.spawn("sleeper", confinement=confinement if confined else None)
+        assert os.read(out, 3) == b"up\n"
+        took[confined].append((time.perf_counter() - begin) * 1e3)
+        os.killpg(os_pid, signal.SIGTERM)
+        os.close(out)
+        assert host.receive()["op"] == "exited"
+    before, after = statistics.median(took[False]), statistics.median(took[True])
+    with capsys.disabled():
+        print(f" [until it runs: median {before:.1f} ms, confined {after:.1f} ms: {after / before:.2f}x] ", end="")
+
+
+@pytest.mark.skipif(bool(confine.why_not()), reason=confine.why_not())
+def test_a_confined_agent_has_its_folder_and_its_scratch(host: HostProcess, tmp_path: Path) -> None:
+    code = (
+        "import os, tempfile\n"
+        "from pathlib import Path\n"
+        "async def main(agent):\n"
+        "    with tempfile.TemporaryFile() as file: file.write(b'x')\n"
+        "    Path('own').write_text('mine')\n"
+        "    agent.write(f'{Path.home()} {Path.cwd()} {(Path(__file__).parent / \"data.txt\").read_text()}\\n')\n"
+        "    Path(__file__).write_text('x')\n"
+    )
+    host.write("reader", code)
+    (host.folder / "reader" / "data.txt").write_text("beside it")
+    confinement = asdict(Confinement(confine.SYSTEM, (str(tmp_path), "/dev/null"), 4 << 30, 1 << 20, 64, 60))
+    status, text = host.run("reader", confinement=confinement, cwd="/")
+    assert text.startswith(f"{tmp_path} {tmp_path} beside it\n")
+    assert (status, "PermissionError" in text, (tmp_path / "own").read_text()) == (1, True, "mine")
+    status, text = host.run("reader", confinement={**confinement, "write": [str(tmp_path / "none")]})
+    assert (status, text.startswith("agent host: reader cannot be confined: ")) == (126, True)
 
 
 @pytest.mark.parametrize("how", ["socket closed", "host killed"])

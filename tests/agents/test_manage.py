@@ -149,7 +149,8 @@ def test_a_cerebrum_folder_is_an_agent(tmp_path: Path) -> None:
         assert (run.exit_code, run.stdout) == (0, "example/Math_Agent: 1 + 1\n")
         former = (
             "class MathAgent:\n"
-            "    def __init__(self, agent_name, task_input, config):\n        self.said = [task_input, config['name']]\n"
+            "    def __init__(self, agent_name, task_input, config):\n"
+            "        self.said = [task_input, config['name']]\n"
             "    def run(self):\n        return ' '.join(self.said)\n"
         )
         (found.folder / "agent.py").write_text(former)

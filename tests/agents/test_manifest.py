@@ -19,11 +19,13 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_a_program_with_all_keys(tmp_path: Path) -> None:
-    text = GOOD + 'tools = ["calculator"]\ngroup = "guests"\nreads_stdin = true\n[limits]\nmax_tokens = 64\n'
+    text = GOOD + 'tools = ["calculator"]\ngroup = "guest"\nreads_stdin = true\noverflow = "summarise"\n'
+    text += "[limits]\nmax_tokens = 64\ndeadline_s = 1.5\n"
     read = manifest.read(write(tmp_path, text))
     assert (read.name, read.entry, read.system) == ("echo", "agent:main", None)
-    assert (read.tools, read.group, read.reads_stdin, read.max_tokens) == (("calculator",), "guests", True, 64)
-    assert read.info().source == str(tmp_path)
+    assert (read.tools, read.group, read.reads_stdin, read.max_tokens) == (("calculator",), "guest", True, 64)
+    assert read.defaults == {"max_tokens": 64, "overflow": "summarise"}
+    assert (read.info().source, read.info().deadline_s) == (str(tmp_path), 1.5)
 
 
 def test_an_agent_without_code(tmp_path: Path) -> None:
@@ -46,6 +48,10 @@ def test_an_agent_without_code(tmp_path: Path) -> None:
         (GOOD + "tools = [1]", "tools: must be a list of texts"),
         (GOOD + "reads_stdin = 1", "reads_stdin: must be true or false"),
         (GOOD + "[limits]\nmax_tokens = 0", "limits.max_tokens: must be a positive integer"),
+        (GOOD + 'overflow = "never"', "overflow: must be one of drop-oldest, summarise, refuse"),
+        (GOOD + "[limits]\nmax_tokens = 1.5", "limits.max_tokens: must be a positive integer"),
+        (GOOD + "[limits]\ndeadline_s = true", "limits.deadline_s: must be a positive number"),
+        (GOOD + "[limits]\ndeadline_s = inf", "limits.deadline_s: must be a positive number"),
         (GOOD + "[limits]\ntokens = 1", "limits.tokens: unknown key; accepted are max_tokens"),
     ],
 )

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from system import System
 from tmux import Tmux
@@ -114,3 +115,46 @@ def test_any_size_of_terminal_will_do(system: System, tmux: Tmux, columns: int, 
     tmux.type("q")
     tmux.resize(80, 24)
     tmux.expect("ended with 0")
+
+
+def test_the_terminal_is_given_back_when_the_app_is_ended(tmux: Tmux) -> None:
+    tmux.open()
+    tmux.expect("No agents are running|narrate")
+    shell = psutil.Process(int(tmux.ask("#{pane_pid}")))
+    for app in shell.children():
+        app.terminate()
+    tmux.expect("ended with 143")
+    assert tmux.ask("#{alternate_on} #{mouse_any_flag} #{cursor_flag}") == "0 0 1"
+
+
+def test_what_is_read_stays_in_sight_when_the_terminal_changes(tmux: Tmux) -> None:
+    tmux.open()
+    tmux.expect("No agents are running|narrate")
+    tmux.type("4")
+    tmux.type("z")
+    tmux.expect("^ *PID|No agents are running", absent=True)
+    tmux.resize(100, 30)
+    tmux.resize(90, 24)
+    tmux.type(":echo wide | tr a-z A-Z")
+    tmux.press("Enter")
+    screen = tmux.expect("^ *WIDE")
+    assert "No agents" not in screen
+
+
+def test_lines_typed_ahead_run_one_by_one(tmux: Tmux) -> None:
+    tmux.open()
+    tmux.expect("No agents are running|narrate")
+    tmux.type(":echo one\recho two\recho three\r")
+    screen = tmux.expect("three$")
+    assert all(f"echo {word} " in screen for word in ("one", "two", "three"))
+
+
+def test_an_agent_that_has_started_does_not_take_the_keys_from_a_line(system: System, tmux: Tmux) -> None:
+    tmux.open()
+    tmux.expect("No agents are running|narrate")
+    tmux.type(":run narrate a bee\recho still")
+    tmux.expect("narrate .*a bee")
+    tmux.expect("│ .*narrate .*(running|ready|following)")
+    tmux.type(" here | tr a-z A-Z\r")
+    tmux.expect("│ STILL HERE")
+    system.run("kill", "-9", str(system.json("ps")[-1]["pid"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -123,20 +124,28 @@ def test_malformed_frames_are_answered_or_end_their_connection(home: System) -> 
         "a person's route": "403",
         "itself": "200",
     }
+    assert "sandbox:frame" in {row["action"] for row in home.json("audit")}
     assert told.keys() - codes.keys() == {"an endless head"}
 
 
 @pytest.mark.parametrize("how", ["syscalls", "frames", "dials"])
 def test_a_flood_is_its_own_senders_delay(home: System, how: str, capsys: pytest.CaptureFixture[str]) -> None:
-    before = attack(home, "witness", calls=200)
-    flood = home.popen("run", "hostile", json.dumps({"do": "flood", "seconds": 4, "how": how}))
-    with flood:
-        assert flood.stderr is not None
-        assert flood.stderr.readline() == "up\n"
-        during = attack(home, "witness", calls=200)
-        out, _ = flood.communicate()
-    assert json.loads(out)["num"] > 0
-    ratio = during["median"] / before["median"]
+    """Others' syscalls in seconds of flood and in the seconds between, which the machine's other work is in as well."""
+    witness = home.start("hostile", json.dumps({"do": "witness", "seconds": 12}))
+    told = attack(home, "flood", how=how, rounds=5)
+    home.ok("wait", str(witness))
+    took = json.loads(home.ok("logs", str(witness), "--output"))["took"]
+    begin, end = told["windows"][0][0], told["windows"][-1][1]
+    during, between = [], []
+    for at, ms in took:
+        if begin <= at <= end:
+            (during if any(first <= at <= last for first, last in told["windows"]) else between).append(ms)
+    ratio = statistics.median(during) / statistics.median(between)
     with capsys.disabled():
-        print(f" [{how}: {json.loads(out)['num']} in 4 s; others {ratio:.2f}x: {before} then {during}] ", end="")
-    assert ratio < 3  # on a machine that others use too; alone it is less than half that
+        print(
+            f" [{how}: {told['num']} in 5 s; others' median {statistics.median(between):.1f} ms, then "
+            f"{statistics.median(during):.1f}: {ratio:.2f}x] ",
+            end="",
+        )
+    assert told["num"] > 0
+    assert ratio < 2.5  # 1.2 on a machine that does nothing else

@@ -31,7 +31,8 @@ def probe(daemon: Daemon) -> Probe:
 
 
 def test_tools(probe: Probe) -> None:
-    assert [tool["name"] for tool in probe.call("tool.list")] == ["calculator", "clock"]
+    assert {"calculator", "clock", "file_read", "python"} <= {tool["name"] for tool in probe.call("tool.list")}
+    assert [tool["name"] for tool in probe.call("tool.list", names=["clock", "hammer"])] == ["clock"]
     assert probe.call("tool.call", name="calculator", arguments={"expression": "12*7"}) == "84"
     with pytest.raises(ToolFailed, match="division by zero"):
         probe.call("tool.call", name="calculator", arguments={"expression": "1/0"})

@@ -73,6 +73,8 @@ def test_doctor_works_without_a_kernel_and_starts_none(aios, tmp_path: Path) -> 
     status, out, err = aios("doctor")
     assert (status, err) == (0, "")
     assert "kernel    not running" in out
+    assert "agents    " in out
+    assert "tools     " in out
     assert not (tmp_path / "home").exists()
 
 

@@ -8,6 +8,7 @@ import pytest
 from factories import NOW, live, proc
 from textual import on
 from textual.app import App, ComposeResult
+from textual.events import Key
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.widgets import DataTable
@@ -181,3 +182,14 @@ async def test_names_and_conversations_are_made_safe(width: int) -> None:
         text = app.screen_text()
         assert not [char for char in text if char != "\n" and (char < " " or "\x7f" <= char <= "\x9f")]
         assert "no contexts yet" not in text
+
+
+async def test_keys_typed_at_once_are_for_the_row_under_the_cursor() -> None:
+    app = Host(live(proc(12)), Kept(STORY, OTHER))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        app.query_one(DataTable).focus()
+        for key in ("space", "j", "space", "D", "F"):
+            app.post_message(Key(key, " " if key == "space" else key))
+        await settled(pilot)
+        assert app.lines() == ["snap diff story 'other one'\\''s'", "snap restore --bg 'other one'\\''s'"]

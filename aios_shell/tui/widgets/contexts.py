@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 from typing import Any, ClassVar, Final
 
 from rich.cells import cell_len, set_cell_size
@@ -108,6 +109,11 @@ class Contexts(Widget):
     def _table(self) -> DataTable[Text]:
         return self.query_one(DataTable)
 
+    @property
+    def _at_cursor(self) -> str | None:
+        """The id under the cursor as it is now; `_chosen` follows when the table has told."""
+        return next(islice(self._snapshots, self._table.cursor_row, None), None)
+
     # --- what there is
 
     def show(self) -> None:
@@ -140,6 +146,7 @@ class Contexts(Widget):
         if order == list(self._snapshots.values()):
             self._grow_older()
             return
+        self._chosen = self._at_cursor
         self._snapshots = {snap.id: snap for snap in order}
         self._marked = [id for id in self._marked if id in self._snapshots]
         if self._chosen not in self._snapshots:
@@ -259,12 +266,10 @@ class Contexts(Widget):
 
     def action_mark(self) -> None:
         """Mark or unmark; of three the first one loses its mark."""
-        if self._chosen is None:
+        self._chosen = id = self._at_cursor
+        if id is None:
             return
-        if self._chosen in self._marked:
-            self._marked.remove(self._chosen)
-        else:
-            self._marked = [*self._marked, self._chosen][-2:]
+        self._marked = [mark for mark in self._marked if mark != id] if id in self._marked else [*self._marked, id][-2:]
         self._draw()
 
     def action_save(self) -> None:
@@ -315,7 +320,7 @@ class Contexts(Widget):
             self._run("snap", "rm", snap.id)
 
     def _one(self) -> SnapshotInfo | None:
-        return self._snapshots.get(self._chosen) if self._chosen is not None else None
+        return self._snapshots.get(self._at_cursor or "")
 
     def _run(self, *words: str) -> None:
         self.post_message(Run(quote(words)))

@@ -11,7 +11,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.events import Key
 from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
@@ -36,6 +35,11 @@ _ENDED: Final = (ProcState.ZOMBIE, ProcState.EXITED)
 class _Line(LineInput):
     """A line to type in; Escape leaves it."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Done", id="transcript.done"),
+        Binding("escape", "leave", "Leave", id="transcript.leave"),
+    ]
+
     class Left(Message):
         def __init__(self, line: _Line) -> None:
             super().__init__()
@@ -46,10 +50,8 @@ class _Line(LineInput):
         if self.id == "say":  # what is typed next is the next thing to say
             self.value = ""
 
-    def on_key(self, event: Key) -> None:
-        if event.key == "escape":
-            event.stop()
-            self.post_message(self.Left(self))
+    def action_leave(self) -> None:
+        self.post_message(self.Left(self))
 
 
 class Transcript(Widget):
@@ -223,6 +225,8 @@ class Transcript(Widget):
         self.show()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
+        if action == "find":  # in a line to type in it is a character
+            return not isinstance(self.screen.focused, Input)
         return self._asked is not None if action == "answer" else True
 
     def action_answer(self, verb: str) -> None:

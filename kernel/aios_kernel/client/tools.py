@@ -48,7 +48,8 @@ class ToolSession:
     def __init__(self, socket_path: str, stream: Stream) -> None:
         self._events = iter(stream)  # the connection lives as long as this is kept
         self._stream = stream
-        kind, data = next(self._events, ("end", {}))
+        nothing: tuple[str, Any] = ("end", {})
+        kind, data = next(self._events, nothing)
         if (error := is_error(data)) is not None:
             raise error
         if kind != "session":

@@ -23,30 +23,39 @@ AGENT: Final = "memory"  # what `ps` calls the process that asks the model
 MAX_TOKENS: Final = 512  # of a reply; the schemas allow fewer
 MAX_SHOWN: Final = 2_000  # characters of a note in a prompt
 
-_WORDS: Final = {"type": "array", "items": {"type": "string", "minLength": 2, "maxLength": 24}, "minItems": 1}
+# One keyword or tag: small models put into it whatever the schema lets them, punctuation first.
+_WORD: Final = {"type": "string", "pattern": r"^[^\x00-\x1F\"\\\[\]{}<>()#,;:.|*/=_]{2,24}$"}
+_WORDS: Final = {"type": "array", "items": _WORD, "minItems": 1}
 _ANALYSIS: Final = {
     "type": "object",
     "properties": {
         "keywords": {**_WORDS, "maxItems": 5},
-        "context": {"type": "string", "minLength": 1, "maxLength": 160},
+        "context": {"type": "string", "minLength": 1, "maxLength": 120},
         "tags": {**_WORDS, "maxItems": 3},
     },
     "required": ["keywords", "context", "tags"],
 }
+# The instruction, then an example: without one a small model copies the instruction.
 _ANALYSE: Final = (
-    "You file notes. For the note that you are given, reply in JSON: `keywords`, the most telling words of the note; "
-    "`context`, one sentence on what it is about; `tags`, broad subjects to file it under."
+    "You file notes. For each note reply in JSON: `keywords`, its most telling words; `context`, one sentence on what "
+    "it is about; `tags`, broad subjects to file it under.",
+    "We fixed the leak under the kitchen sink with a new washer.",
+    '{"keywords": ["leak", "kitchen sink"], "context": "A repair in the kitchen.", "tags": ["home", "repair"]}',
 )
 _EVOLVE: Final = (
     "You keep the tags of notes in order. A new note has come in, and there are notes near it. Reply in JSON: for each "
-    "of the near notes, in their order, the tags it should have now."
+    "of the near notes, in their order, the tags that it should have now.",
+    'New note: {"text": "The new washer leaks too.", "tags": ["repair"]}\n'
+    'Near note 1: {"text": "We fixed the leak under the kitchen sink.", "tags": ["home"]}',
+    '{"tags": [["home", "repair"]]}',
 )
+Instruction = tuple[str, str, str]  # what to do, a prompt, the reply to it
 
 
 class Model(Protocol):
     """Answers one prompt with JSON of a schema."""
 
-    async def __call__(self, system: str, prompt: str, schema: dict[str, Any]) -> Any: ...
+    async def __call__(self, instruction: Instruction, prompt: str, schema: dict[str, Any]) -> Any: ...
 
 
 async def analyse(ask: Model, text: Text) -> Text:
@@ -111,9 +120,13 @@ class Enricher:
             own.process.program = asker.program
             yield functools.partial(self._ask, asker, own)
 
-    async def _ask(self, asker: Process, own: Life, system: str, prompt: str, schema: dict[str, Any]) -> Any:
+    async def _ask(
+        self, asker: Process, own: Life, instruction: Instruction, prompt: str, schema: dict[str, Any]
+    ) -> Any:
         """Raises ModelFailed, LimitHit, and what Llm.chat raises."""
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+        roles = ("system", "user", "assistant", "user")
+        texts = (*instruction, prompt)
+        messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
         with asker.granted(MAX_TOKENS) as max_tokens:
             request = ChatRequest(messages, json_schema=schema, max_tokens=max_tokens, repeat_penalty=1.1)
             reply = await self._llm.chat(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,7 +19,9 @@ from aios_kernel.protocol import ChatReply, ChatRequest, Interaction, Pid
 
 log = logging.getLogger(__name__)
 
-MAX_LAST: Final = 1_000  # of one answer
+MAX_LAST: Final = 1_000  # of one answer,
+MAX_BYTES: Final = 8 << 20  # and of all of it
+LARGE: Final = 65_536  # characters of messages beyond which a thread reads them
 
 
 @dataclass(slots=True, eq=False)
@@ -51,8 +54,9 @@ class InteractionLog:
 
     async def chat(self, pid: Pid, request: ChatRequest, answer: ChatReply | KernelError) -> None:
         """Note an llm.chat: of its messages those that the process's last one did not have."""
+        large = sum(len(str(message.get("content"))) for message in request.messages) > LARGE
+        hashes = await asyncio.to_thread(_hashes, request.messages) if large else _hashes(request.messages)
         mine = self._logs.setdefault(pid, _Log())
-        hashes = [_hash(message) for message in request.messages]
         known = _num_common(mine.said, hashes)
         fresh = request.messages[known:]
         if known and fresh[0].get("role") == "assistant":  # the former answer, which is in the log
@@ -67,13 +71,20 @@ class InteractionLog:
         await self._add(pid, "tool", {"name": name, "arguments": arguments}, answered, answer)
 
     async def last(self, pid: int, count: int) -> list[Interaction]:
-        """The newest interactions, oldest first; none for a process without any."""
+        """The newest interactions, oldest first; none for a process without any. Fewer where they are long."""
         mine = self._logs.get(Pid(pid))
         if mine is None:
             return []
-        end = mine.first + len(mine.sizes)
-        pages = [await self._pages.get((pid, seq)) for seq in range(max(mine.first, end - min(count, MAX_LAST)), end)]
-        return [msgspec.json.decode(page, type=Interaction) for page in pages if page is not None]
+        rows: list[Interaction] = []
+        left, end = MAX_BYTES, mine.first + len(mine.sizes)
+        for seq in reversed(range(max(mine.first, end - min(count, MAX_LAST)), end)):
+            page = await self._pages.get((pid, seq))
+            left -= len(page or b"")
+            if left < 0 and rows:
+                break
+            if page is not None:
+                rows.append(msgspec.json.decode(page, type=Interaction))
+        return rows[::-1]
 
     def end(self, pid: Pid) -> None:
         """The process has ended: its log dies with it."""
@@ -109,8 +120,9 @@ class InteractionLog:
             longest.first += 1
 
 
-def _hash(message: dict[str, Any]) -> bytes:
-    return hashlib.blake2b(msgspec.json.encode(message, enc_hook=str), digest_size=16).digest()
+def _hashes(messages: Sequence[dict[str, Any]]) -> list[bytes]:
+    texts = (msgspec.json.encode(message, enc_hook=str) for message in messages)
+    return [hashlib.blake2b(text, digest_size=16).digest() for text in texts]
 
 
 def _num_common(a: Iterable[bytes], b: list[bytes]) -> int:

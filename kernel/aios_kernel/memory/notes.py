@@ -55,6 +55,7 @@ _SELECT: Final = """
 SELECT n.*, o.name, (SELECT json_group_array(b) FROM links l WHERE l.owner = n.owner AND l.a = n.id) AS linked
 FROM notes n JOIN owners o ON o.number = n.owner
 """
+MAX_LISTED_CHARS: Final = 4 << 20  # of the contents in one list
 MAX_VERSIONS: Final = 16  # former ones that are kept of a note
 
 
@@ -108,7 +109,7 @@ class Notes:
         return [found[id] for id in ids if id in found]
 
     async def newest(self, owner: str | None, count: int, before: str | None = None, tag: str = "") -> list[Note]:
-        """The newest first.
+        """The newest first, fewer than `count` where they are long.
 
         Args:
             owner: None: of all owners.
@@ -119,7 +120,18 @@ class Notes:
             AND (:tag = '' OR EXISTS (SELECT 1 FROM json_each(n.tags) WHERE value = :tag))
             ORDER BY n.created_at DESC, n.id DESC LIMIT :count"""  # noqa: S608 - nothing foreign is put in
         found = {"owner": owner, "before": _number(before) if before else None, "tag": tag, "count": count}
-        return await self._db.read(lambda db: [_to_note(row) for row in db.execute(select, found)])
+
+        def read(db: sqlite3.Connection) -> list[Note]:
+            listed: list[Note] = []
+            left = MAX_LISTED_CHARS
+            for row in db.execute(select, found):
+                left -= len(row["content"])
+                if left < 0 and listed:
+                    break
+                listed.append(_to_note(row))
+            return listed
+
+        return await self._db.read(read)
 
     async def versions(self, owner: str, id: str) -> list[NoteVersion]:
         """The former ones, the newest first."""

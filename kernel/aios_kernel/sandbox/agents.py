@@ -61,9 +61,10 @@ class AgentSandbox:
         if self.why_not:
             log.warning("agents run with all your rights: %s", self.why_not)
 
-    def line(self, token: str) -> Line:
+    def line(self, process: Process, token: str) -> Line:
         """A process's way to the kernel. Raises OSError."""
-        return Line(token, self.accept)
+        malformed = _entry(process, "sandbox:frame", "what it sent was no HTTP request")
+        return Line(token, self.accept, lambda: self._tell(malformed))
 
     def enter(self, process: Process) -> Confinement | None:
         """What the process is to be confined to; None: it is not. Raises OSError."""
@@ -113,7 +114,7 @@ class AgentSandbox:
             for ward, why in await asyncio.to_thread(self._excesses, list(self._wards.values())):
                 if self._wards.get(ward.process.pid) is ward:
                     log.warning("process %d is killed: %s", ward.process.pid, why)
-                    self._tell(_entry(ward.process, why))
+                    self._tell(_entry(ward.process, "sandbox:limit", why))
                     over(ward.process.pid, why)
 
     def _excesses(self, wards: list[_Ward]) -> list[tuple[_Ward, str]]:
@@ -134,11 +135,9 @@ def _refuse(connection: socket.socket, _: Traffic) -> None:
     connection.close()
 
 
-def _entry(process: Process, why: str) -> Entry:
+def _entry(process: Process, action: str, why: str) -> Entry:
     request = process.request
-    return Entry(
-        "decision", process.pid, request.agent, request.group, action="sandbox:limit", outcome=Outcome.DENY, why=why
-    )
+    return Entry("decision", process.pid, request.agent, request.group, action=action, outcome=Outcome.DENY, why=why)
 
 
 def _remove(folder: Path) -> None:

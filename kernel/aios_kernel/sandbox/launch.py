@@ -89,7 +89,9 @@ def _sandlock(launch: Launch, control: int) -> NoReturn:
 
 def _bubblewrap(launch: Launch) -> list[str]:
     """Namespaces of its own, with no network; a process's own limits only count in there, so they are set in there."""
-    seen = [word for path in launch.read if Path(path).exists() for word in ("--ro-bind", path, path)]
+    own = ("/dev/", "/proc/")  # it makes these anew
+    read = [path for path in launch.read if Path(path).exists() and not path.startswith(own)]
+    seen = [word for path in read for word in ("--ro-bind", path, path)]
     return [
         *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--proc", "/proc", "--dev", "/dev"),
         *seen,

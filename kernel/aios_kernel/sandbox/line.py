@@ -15,10 +15,10 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 256  # of one agent: each is a syscall under way, or waits for the next
-# Requests, in whole or in part, and connections: so many at once, then so many a second. One costs the event loop 0.4
-# ms, so a flood takes a fifth of it; an agent that computes nothing makes as many, one after the other.
-BURST: Final = 256
-PER_S: Final = 500.0
+# Requests, in whole or in part, and connections: so many at once, then so many a second. A syscall costs the kernel 2.4
+# ms of processor time over all its threads, a connection 0.3 (tests/hostile, 2 cores): a flood gets a quarter of a core.
+BURST: Final = 64
+PER_S: Final = 100.0
 _SEND_BYTES: Final = 4_096  # of descriptors on their way to an agent that does not take them
 
 
@@ -36,12 +36,19 @@ class Pace:
 
 
 class Traffic:
-    """What is one agent's of the kernel's HTTP: shared by all its connections."""
+    """What is one agent's of the kernel's HTTP: shared by all its connections.
+
+    Attributes:
+        on_closed: hears that a connection has ended.
+        on_malformed: hears of the first piece of data that was no request.
+    """
 
     def __init__(self, now: float) -> None:
         self.pace = Pace(BURST, PER_S, now)
         self.open: set[asyncio.Transport] = set()
+        self.num_malformed = 0
         self.on_closed: Callable[[], None] = lambda: None
+        self.on_malformed: Callable[[], None] = lambda: None
 
 
 Accept = Callable[[socket.socket, Traffic], None]  # answers on a connection from now on
@@ -54,7 +61,7 @@ class Line:
         theirs: for the agent to inherit; close it once it has.
     """
 
-    def __init__(self, token: str, accept: Accept) -> None:
+    def __init__(self, token: str, accept: Accept, on_malformed: Callable[[], None]) -> None:
         """Raises OSError."""
         self._accept = accept
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -63,7 +70,7 @@ class Line:
         self._ours.send(token.encode() + b"\n")
         self._loop = asyncio.get_running_loop()
         self._traffic = Traffic(self._loop.time())
-        self._traffic.on_closed = self._on_closed
+        self._traffic.on_closed, self._traffic.on_malformed = self._on_closed, on_malformed
         self._pause: asyncio.TimerHandle | None = None
         self._listening = False
         self._listen()

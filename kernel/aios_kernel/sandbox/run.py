@@ -60,17 +60,12 @@ class Result:
 
 
 class ToolSandbox:
-    """Runs tools. Event loop only.
-
-    Attributes:
-        engine: what keeps them apart, NONE where nothing does.
-    """
+    """Runs tools. Event loop only."""
 
     def __init__(self, folder: Path, config: SandboxConfig) -> None:
         """folder: runs have their own folders in it."""
         self._folder = folder
-        self.engine, self._found = protection.tools()
-        self._refusing = self.engine is Engine.NONE and not config.unprotected
+        self._unprotected = config.unprotected
 
     async def python(self, code: str, *, cwd: Path | None = None, limits: Limits | None = None) -> Result:
         """Run Python code as a script in the interpreter that is ours, the standard library alone. As `run`."""
@@ -96,15 +91,16 @@ class ToolSandbox:
             NotPermitted: nothing on this machine keeps it apart.
             ToolFailed: it cannot be started.
         """
-        if self._refusing:
+        engine, found = await asyncio.to_thread(protection.tools)
+        if engine is Engine.NONE and not self._unprotected:
             raise NotPermitted(
-                f"nothing on this machine keeps programs apart ({self._found}): "
+                f"nothing on this machine keeps programs apart ({found}): "
                 "[sandbox] unprotected = true runs them with all your rights"
             )
         limits = limits or Limits()
         async with self._own(cwd) as folder:
             launch = Launch(
-                engine=self.engine,
+                engine=engine,
                 argv=list(argv),
                 cwd=str(folder),
                 read=[*confine.SYSTEM, sys.prefix, sys.base_prefix, str(_PACKAGE), *map(str, read)],

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from aios_kernel.errors import InternalError
 from aios_kernel.protocol import VersionInfo
+from aios_kernel.storage.contents import Contents
 from aios_kernel.storage.jail import Found
 
 _SCHEMA: Final = """
@@ -38,13 +39,13 @@ CREATE TABLE versions (
     what TEXT NOT NULL,
     PRIMARY KEY (file, version)
 ) WITHOUT ROWID;
-CREATE TABLE contents (sha256 TEXT PRIMARY KEY, size INTEGER NOT NULL, refs INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE contents (sha256 TEXT PRIMARY KEY, size INTEGER NOT NULL, refs INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX unused ON contents (refs) WHERE refs = 0;
 CREATE TABLE usage (files INTEGER NOT NULL, bytes INTEGER NOT NULL);
 INSERT INTO usage VALUES (0, 0);
 
 CREATE TRIGGER version_comes AFTER INSERT ON versions BEGIN
-    INSERT INTO contents VALUES (new.sha256, new.size, 1) ON CONFLICT DO UPDATE SET refs = refs + 1;
+    UPDATE contents SET refs = refs + 1 WHERE sha256 = new.sha256;
 END;
 CREATE TRIGGER version_goes AFTER DELETE ON versions BEGIN
     UPDATE contents SET refs = refs - 1 WHERE sha256 = old.sha256;
@@ -99,6 +100,7 @@ class Index:
         try:
             self.db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             _check_fts5(self.db)
+            self.db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # means something before the first table alone
             self.db.execute("PRAGMA journal_mode = WAL")
             self.db.execute("PRAGMA synchronous = FULL")  # what is committed survives a power cut
             self.db.execute("PRAGMA foreign_keys = ON")
@@ -109,6 +111,7 @@ class Index:
                 raise InternalError(f"{path} is of another version of the kernel", path=str(path))
         except sqlite3.Error as error:
             raise InternalError(f"{path}: {error}", path=str(path)) from error
+        self.contents: Final = Contents(self.db)
 
     def close(self) -> None:
         self.db.close()
@@ -119,6 +122,7 @@ class Index:
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self.contents.forget_unused()
             self.db.execute("COMMIT")
         except BaseException:
             if self.db.in_transaction:
@@ -180,13 +184,7 @@ class Index:
     def prune(self, file: File, keep: int) -> None:
         """Let the oldest versions go."""
         self.db.execute("DELETE FROM versions WHERE file = ? AND version <= ?", (file.id, file.version + 1 - keep))
-
-    def unused(self) -> list[str]:
-        """Digests of contents that no version has any more: they are forgotten here."""
-        return [row[0] for row in self.db.execute("DELETE FROM contents WHERE refs = 0 RETURNING sha256").fetchall()]
-
-    def keeps(self, sha256: str) -> bool:
-        return self.db.execute("SELECT 1 FROM contents WHERE sha256 = ?", (sha256,)).fetchone() is not None
+        self.contents.forget_unused()
 
     def usage(self) -> tuple[int, int]:
         """Files, those in the bin too, and bytes."""
@@ -235,6 +233,10 @@ class Index:
         """Let go of what was deleted by then. Returns how many."""
         return self.db.execute("DELETE FROM files WHERE deleted_at <= ?", (before,)).rowcount
 
+    def shrink(self) -> None:
+        """Give what was let go of back to the disk."""
+        self.db.executescript("PRAGMA incremental_vacuum")  # `execute` would end it after a page
+
     def _file(self, query: str, *arguments: Any) -> File | None:
         files = self._files(query, *arguments)
         return files[0] if files else None
@@ -253,7 +255,7 @@ class Index:
         counted = one("SELECT (SELECT count(*) FROM files), (SELECT coalesce(sum(size), 0) FROM contents)")
         assert self.usage() == counted, f"usage says {self.usage()}, there are {counted}"
         refs = self.db.execute("SELECT sha256, size, count(*) FROM versions GROUP BY 1, 2 ORDER BY 1").fetchall()
-        kept = self.db.execute("SELECT * FROM contents ORDER BY 1").fetchall()
+        kept = self.db.execute("SELECT sha256, size, refs FROM contents ORDER BY 1").fetchall()
         assert refs == kept, f"versions have {refs}, contents {kept}"
         heads = one(
             "SELECT count(*) FROM files f WHERE version IS NOT (SELECT max(version) FROM versions WHERE file = f.id)"

@@ -27,9 +27,9 @@ from aios_kernel.protocol import (
     VersionInfo,
 )
 from aios_kernel.storage.config import StorageConfig
+from aios_kernel.storage.contents import digest
 from aios_kernel.storage.diff import unified
 from aios_kernel.storage.mounts import Mounts
-from aios_kernel.storage.objects import digest
 from aios_kernel.storage.paths import Address, check_owner
 from aios_kernel.storage.searching import Embed, Searching
 from aios_kernel.storage.share import Shares
@@ -96,7 +96,7 @@ class StorageManager:
 
     async def entries(self, address: Address, *, recursive: bool = False) -> list[FileInfo]:
         """What a folder holds; an agent that has kept nothing yet has an empty root."""
-        if not address.parts and address.owner not in self._stores.owners():
+        if not address.parts and check_owner(address.owner) not in self._stores.owners():
             return []
         return await self._stores.run(address.owner, lambda store: store.entries(address.parts, recursive=recursive))
 
@@ -118,7 +118,7 @@ class StorageManager:
 
     async def search(self, address: Address, query: str, limit: int = 10) -> SearchReply:
         """See Searching.search; an agent that has kept nothing finds nothing."""
-        if not address.parts and address.owner not in self._stores.owners():
+        if not address.parts and check_owner(address.owner) not in self._stores.owners():
             return SearchReply([], False, 0)
         return await self.searching.search(address, query, limit)
 

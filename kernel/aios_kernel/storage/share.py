@@ -70,7 +70,7 @@ class Shares:
 
     def new_id(self) -> str:
         """Of a share; it opens it where that is a link."""
-        return secrets.token_urlsafe(TOKEN_BYTES)
+        return secrets.token_hex(TOKEN_BYTES)
 
     def copy(self, id: str, name: str, data: bytes) -> str:
         """The copy that a link leads to, and where it is. Blocks. Raises InternalError."""

@@ -1,15 +1,13 @@
 """One agent's files, each with its versions: what is in the folder is the truth, and nothing that was there is lost.
 
-A change is made in this order: the content is kept by its digest, the rows are written, the file is replaced, and the
-rows are committed. Whatever breaks off between, the file has its old content or its new one, and a content that no row
-names is dropped. What other programs do to the files is noticed by size and time of change, and becomes a version too
-before the kernel changes anything. All of it blocks; one thread at a time.
+A change is made in this order: rows and the new content are written, the file is replaced, the rows are committed.
+Where that breaks off, the file has its old content or its new one. What other programs do to the files is noticed by
+size and time of change, and becomes a version too before the kernel changes anything. All of it blocks; one thread at a
+time.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +16,9 @@ from aios_kernel.errors import InvalidState, LimitHit, NoSuchFile
 from aios_kernel.protocol import BinInfo, FileInfo, FileKind, OwnerInfo, VersionInfo
 from aios_kernel.storage.bounds import check_keepable, check_only, check_quota
 from aios_kernel.storage.config import StorageConfig
+from aios_kernel.storage.contents import digest
 from aios_kernel.storage.index import File, Index
 from aios_kernel.storage.jail import Found, Jail
-from aios_kernel.storage.objects import Objects, digest
 from aios_kernel.storage.paths import Parts
 from aios_kernel.storage.refresh import refresh
 from aios_kernel.storage.texts import Texts
@@ -52,14 +50,14 @@ class Store:
 
     def __init__(self, owner: str, files: Path, kept: Path, config: StorageConfig, clock: Clock) -> None:
         """Raises InternalError."""
-        for folder in (files, kept, kept / "objects"):
+        for folder in (files, kept):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.owner: Final = owner
         self.tree: Final = Tree(Jail(files))
         self._config = config
         self._clock = clock
-        self._objects = Objects(kept / "objects")
         self._index = Index(kept / "index.sqlite3")
+        self._contents = self._index.contents
         self.texts: Final = Texts(self._index.db)
         self.transaction: Final = self._index.transaction
         self._sweep()
@@ -79,7 +77,7 @@ class Store:
         if version is not None:
             file = self._current(parts)
             found = self._version(file, version)
-            return self._objects.get(found.sha256, found.size), found.version
+            return self._contents.get(found.sha256, found.size), found.version
         data, _ = self.tree.read(parts, self._config.file_bytes)
         file_row = self._index.file(_path(parts))
         head = self._index.version(file_row, file_row.version) if file_row is not None else None
@@ -161,7 +159,7 @@ class Store:
         """
         self.tree.check_writable(parts)
         found = self._version(self._current(parts), version)
-        data = self._objects.get(found.sha256, found.size)
+        data = self._contents.get(found.sha256, found.size)
         return self.write(parts, data, pid, f"rollback to {found.version}", replace=replace)
 
     def delete(self, parts: Parts, *, only: frozenset[str] | None = frozenset()) -> int:
@@ -242,7 +240,7 @@ class Store:
         if self._adopt(parts) is not None:
             raise InvalidState(f"{_path(parts)} is there already: name another path", path=_path(parts))
         head = self._version(file, 0)
-        data = self._objects.get(head.sha256, head.size)
+        data = self._contents.get(head.sha256, head.size)
         with self.transaction():
             self._index.revive(file, _path(parts))
             found = self.tree.replace(parts, data, exclusive=True)
@@ -253,7 +251,8 @@ class Store:
         """Let go for good of what was deleted by then. Returns how many files."""
         with self.transaction():
             count = self._index.purge(before)
-        self._collect()
+        if count:
+            self._index.shrink()
         return count
 
     def refresh(self) -> int:
@@ -264,15 +263,13 @@ class Store:
     def check_invariants(self) -> None:
         """Raises AssertionError."""
         self._index.check_invariants()
-        kept = {row[0] for row in self._index.db.execute("SELECT sha256 FROM contents")}
-        assert kept == self._objects.digests(), "contents on disk are not those that versions name"
 
     # --- one file
 
     def _put(self, parts: Parts, file: File | None, data: bytes, pid: int, what: str) -> FileInfo:
-        sha256 = self._objects.put(data)
-        with self._dropping(sha256), self.transaction():
+        with self.transaction():
             row = file or self._index.add(_path(parts))
+            sha256 = self._contents.put(data)
             version = self._index.add_version(row, sha256, len(data), self._clock.now(), pid, what)
             self._index.prune(row, self._config.versions)
             check_quota(self.usage())
@@ -302,9 +299,8 @@ class Store:
         if found.kind is FileKind.FOLDER:
             raise InvalidState(f"{path} is a folder", path=path)
         data, found = self.tree.read(parts, self._config.file_bytes)
-        sha256 = self._objects.put(data)
-        with self._dropping(sha256), self.transaction():
-            row = file or self._index.add(path)
+        with self.transaction():
+            row, sha256 = file or self._index.add(path), self._contents.put(data)
             head = self._index.version(row, row.version)
             if head is None or head.sha256 != sha256:
                 what = "changed outside" if head is not None else "found"
@@ -362,24 +358,6 @@ class Store:
         path, mount = _path(found.parts), self.tree.mount_of(found.parts)
         return FileInfo(self.owner, path, found.kind, found.size, found.mtime_ns / 1e9, version, mount)
 
-    # --- what is kept
-
-    @contextlib.contextmanager
-    def _dropping(self, sha256: str) -> Iterator[None]:
-        """After the block, keep no content that no version names: neither this nor any other."""
-        try:
-            yield
-        finally:
-            self._collect()
-            if not self._index.keeps(sha256):
-                self._objects.drop(sha256)
-
-    def _collect(self) -> None:
-        with self.transaction():
-            unused = self._index.unused()
-        for sha256 in unused:
-            self._objects.drop(sha256)
-
     def _expire(self) -> None:
         """Let go of what has been in the bin for long enough."""
         self.purge(self._clock.now() - self._config.bin_days * DAY_S)
@@ -390,9 +368,6 @@ class Store:
             self._index.drop_fact(_CLOSED)
             return
         self.tree.own.sweep()
-        for sha256 in self._objects.digests():
-            if not self._index.keeps(sha256):
-                self._objects.drop(sha256)
 
 
 def _path(parts: Parts) -> str:

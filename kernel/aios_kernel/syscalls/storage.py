@@ -331,8 +331,8 @@ class StorageSyscalls:
             address = Address.parse(path, caller)
         except KernelError:
             return Need(action, Kind.FILE, path[:SHOWN_PATH], caller, irreversible=irreversible)
-        if address.link:
-            return Need(action, Kind.FILE, _link(address.link), "", f"{verb} a shared file{rest}", irreversible)
+        if address.link:  # who has it may read it
+            return Need(action, Kind.FILE, _link(address.link), caller, f"{verb} a shared file{rest}", irreversible)
         name, owner = address.path, address.owner
         if shared and owner != caller and self._storage.shares.covers(caller, address):
             name, owner = f"~{address.owner}/{address.path}", caller

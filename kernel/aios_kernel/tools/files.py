@@ -19,7 +19,7 @@ _PATH: Final = {"type": "string", "description": "for example notes/a.txt"}
 def file_tools() -> list[Tool]:
     content = {"path": _PATH, "content": {"type": "string"}}
     lines = {"start": {"type": "integer", "minimum": 1}, "lines": {"type": "integer", "minimum": 1}}
-    folder = {"path": {"type": "string", "description": "folder; all files when left out"}}
+    folder = {"path": {"type": "string", "description": "folder; the top one when left out"}}
     return [
         _tool("file_read", "Read a text file, or some lines of it.", {"path": _PATH, **lines}, ["path"], _read),
         _tool("file_write", "Write a text file, replacing what is there.", content, ["path", "content"], _write),

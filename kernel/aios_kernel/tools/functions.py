@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 from importlib import metadata
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from aios_kernel.tools.workers import Workers
 log = logging.getLogger(__name__)
 
 GROUP: Final = "aios.tools"
+DESCRIBE_S: Final = 60.0  # a package may take its time to import
 
 
 class Functions:
@@ -28,14 +30,20 @@ class Functions:
     def __init__(self, workers: Workers, entries: list[metadata.EntryPoint] | None = None) -> None:
         """entries: those that count; None: the installed ones."""
         self._workers = workers
-        self._entries: dict[str, metadata.EntryPoint] = {}
-        for entry in metadata.entry_points(group=GROUP) if entries is None else entries:
-            if NAME.fullmatch(entry.name) and "." not in entry.name:
-                self._entries.setdefault(entry.name, entry)
-            else:
-                log.warning("entry point %s: %r cannot be the name of a tool", GROUP, entry.name)
+        self._given = entries
         self._described: asyncio.Task[dict[str, Tool]] | None = None
         self.errors: Final[dict[str, str]] = {}  # why some are left out
+
+    @cached_property
+    def _entries(self) -> dict[str, metadata.EntryPoint]:
+        """Looked up when they are first wanted: it takes the kernel's start some 20 ms."""
+        entries: dict[str, metadata.EntryPoint] = {}
+        for entry in metadata.entry_points(group=GROUP) if self._given is None else self._given:
+            if NAME.fullmatch(entry.name) and "." not in entry.name:
+                entries.setdefault(entry.name, entry)
+            else:
+                log.warning("entry point %s: %r cannot be the name of a tool", GROUP, entry.name)
+        return entries
 
     def claims(self, name: str) -> bool:
         return name in self._entries
@@ -72,7 +80,7 @@ class Functions:
 
     async def _ask(self, package: str, names: dict[str, str]) -> list[Tool]:
         try:
-            told = await self._workers.describe(names)
+            told = await replace(self._workers, timeout_s=DESCRIBE_S).describe(names)
         except KernelError as error:
             told = {name: {"error": error.message} for name in names}
         tools = []

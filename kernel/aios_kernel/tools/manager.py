@@ -13,7 +13,6 @@ from aios_kernel.sandbox.run import ToolSandbox
 from aios_kernel.tools.builtin import builtin_tools
 from aios_kernel.tools.code import code_tools
 from aios_kernel.tools.data import data_tools
-from aios_kernel.tools.fetch import fetch_tool
 from aios_kernel.tools.files import file_tools
 from aios_kernel.tools.functions import Functions
 from aios_kernel.tools.mcp.servers import Servers
@@ -35,12 +34,16 @@ class ToolManager:
         # Our own functions may also run where nothing can confine them.
         ours = replace(others, sandbox=ToolSandbox(folder, replace(config.sandbox, unprotected=True)))
         tools = {tool.name: tool for tool in (*builtin_tools(clock), *file_tools(), *data_tools(ours))}
-        tools |= {tool.name: tool for tool in (*code_tools(others), fetch_tool(ours))}
+        tools |= {tool.name: tool for tool in code_tools(others)}
         wanted = {"python": limits.python, "shell": limits.shell, "http_fetch": limits.http_fetch}
         off = {name: f"is off: [tools] {name} = true" for name, on in wanted.items() if not on}
         self.servers = Servers(config.mcp.values(), os.environ, paths.config_file)
         self._functions = Functions(others)
         available = [tool for tool in tools.values() if tool.name not in off]
+        if limits.http_fetch:
+            from aios_kernel.tools.fetch import fetch_tool  # its HTTP client takes 150 ms of a start
+
+            available.append(fetch_tool(ours))
         self.registry = ToolRegistry(available, (self._functions, self.servers), off)
 
     async def list(self, *, start: bool) -> ToolList:

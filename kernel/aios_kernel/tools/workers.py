@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import sys
@@ -91,10 +92,10 @@ class Workers:
         folder = Path(tempfile.mkdtemp(prefix="files-", dir=self.folder))
         try:
             for file, name in zip(files, names, strict=True):
-                (folder / name).write_bytes(await read_file(file, caller))
+                await asyncio.to_thread((folder / name).write_bytes, await read_file(file, caller))
             yield folder
         finally:
-            usage.remove(folder)
+            await asyncio.shield(asyncio.to_thread(usage.remove, folder))
 
 
 async def read_file(path: str, caller: Caller) -> bytes:

@@ -15,7 +15,6 @@ import os
 import resource
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import threading
@@ -251,13 +250,18 @@ async def frames(agent):
     }
 
 
-async def flood(agent, seconds, how):
-    """As fast as it can, for so long: how many came through."""
-    end = time.monotonic() + seconds
-    agent.note("up")
-    if how == "syscalls":
-        return {"num": sum(await asyncio.gather(*(_syscalls(agent, end) for _ in range(200))))}
-    return {"num": _dials(end) if how == "dials" else _frames(end)}
+async def flood(agent, how, rounds):
+    """A second as fast as it can, a second of rest, and so on: when it flooded, and how many came through."""
+    windows, num = [], 0
+    for _ in range(rounds):
+        begin, end = time.time(), time.monotonic() + 1
+        if how == "syscalls":
+            num += sum(await asyncio.gather(*(_syscalls(agent, end) for _ in range(200))))
+        else:
+            num += _dials(end) if how == "dials" else _frames(end)
+        windows.append((begin, time.time()))
+        await asyncio.sleep(1)
+    return {"num": num, "windows": windows}
 
 
 async def _syscalls(agent, end):
@@ -294,15 +298,15 @@ async def sleep(agent):
     await asyncio.Event().wait()
 
 
-async def witness(agent, calls):
-    """How long a syscall takes it: the median and the 90th percentile in ms."""
-    took = []
-    for _ in range(calls):
-        begin = time.perf_counter()
+async def witness(agent, seconds):
+    """When it made syscalls, and how many ms each took."""
+    took, end = [], time.monotonic() + seconds
+    while (begin := time.monotonic()) < end:
+        at = time.time()
         await agent.me()
-        took.append((time.perf_counter() - begin) * 1e3)
-        await asyncio.sleep(0.005)
-    return {"median": statistics.median(took), "p90": statistics.quantiles(took, n=10)[8]}
+        took.append((at, (time.monotonic() - begin) * 1e3))
+        await asyncio.sleep(0.01)
+    return {"took": took}
 
 
 GROUPS = {

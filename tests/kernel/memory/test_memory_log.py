@@ -106,3 +106,16 @@ async def test_one_that_is_larger_than_all_may_be_is_not_kept(log: InteractionLo
     await log.tool(ONE, "echo", {"text": "x" * 200_000}, "")
     await log.tool(ONE, "echo", {}, "next")
     assert [row.answered for row in await log.last(ONE, 10)] == ["next"]
+
+
+async def test_an_answer_has_its_bounds(tmp_path: Path) -> None:
+    swap = Database.open(tmp_path / "more.sqlite3", SCHEMA, durable=False)
+    log = InteractionLog(Pages(swap, 20 << 20), 100 << 20, 5_000, FakeClock())
+    for number in range(20):
+        await log.tool(ONE, "echo", {"text": "x" * (1 << 20)}, number)
+    assert [row.answered for row in await log.last(ONE, 100)] == list(range(13, 20))
+    long = [user("x" * 100_000), user("y")]
+    await log.chat(ONE, ChatRequest(long), reply("z"))
+    await log.chat(ONE, ChatRequest([*long, {"role": "assistant", "content": "z"}, user("more")]), reply("z"))
+    assert (await log.last(ONE, 1))[0].asked == [user("more")]
+    await asyncio.to_thread(swap.close)

@@ -147,7 +147,7 @@ class Asked:
     async def model(self, life: Life) -> AsyncIterator[Any]:
         yield self
 
-    async def __call__(self, system: str, prompt: str, schema: dict[str, Any]) -> Any:
+    async def __call__(self, instruction: Any, prompt: str, schema: dict[str, Any]) -> Any:
         self.prompts.append(prompt)
         return self.answers.pop(0)
 

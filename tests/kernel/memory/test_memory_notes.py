@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from aios_kernel.sqlite import Database
 from aios_kernel.testing import FakeClock
 
 pytestmark = pytest.mark.anyio
+
+NUMBERS = itertools.count()
 
 
 @pytest.fixture
@@ -129,6 +132,15 @@ async def test_lists_are_newest_first_and_go_on(notes: Notes) -> None:
     assert len(await notes.newest(None, 100)) == 11
 
 
+async def test_a_list_is_shorter_where_notes_are_long(db: Database) -> None:
+    notes = Notes(db, 1 << 30, FakeClock())
+    for _ in range(100):
+        await add(notes, "a", "x" * 65_536)
+    first = await notes.newest("a", 100)
+    assert len(first) == 64
+    assert len(await notes.newest("a", 100, before=first[-1].id)) == 36
+
+
 async def test_an_agent_has_so_much_and_no_more(notes: Notes) -> None:
     await add(notes, "a", "x" * 60_000)
     with pytest.raises(LimitHit, match="at most 100000"):
@@ -144,29 +156,32 @@ async def test_an_agent_has_so_much_and_no_more(notes: Notes) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
 @given(data=st.data())
 async def test_the_count_of_bytes_is_that_of_what_is_there(db: Database, data: st.DataObject) -> None:
-    notes = Notes(db, 1 << 30, FakeClock())
-    ids: list[str] = [note.id for note in await notes.newest("a", 1_000)]
+    notes, owner = Notes(db, 1 << 30, FakeClock()), f"owner {next(NUMBERS)}"
+    ids: list[str] = []
     for _ in range(data.draw(st.integers(1, 12))):
         action = data.draw(st.sampled_from(["add", "update", "remove"]))
         content = data.draw(st.text(max_size=30))
         vector = data.draw(st.sampled_from([None, Vector("m", bytes(16))]))
         if action == "add" or not ids:
-            ids.append(await add(notes, "a", content, vector=vector))
+            ids.append(await add(notes, owner, content, vector=vector))
         elif action == "update":
             id = data.draw(st.sampled_from(ids))
-            await notes.update("a", id, lambda text, new=content: replace(text, content=new), vector=vector)
+            await notes.update(owner, id, lambda text, new=content: replace(text, content=new), vector=vector)
         else:
-            await notes.remove("a", ids.pop())
-    present = await notes.newest("a", 1_000)
+            await notes.remove(owner, ids.pop())
+    present = await notes.newest(owner, 1_000)
     size = sum(text_of(note).size for note in present)
     for note in present:
         size += sum(
             Text(old.content, old.context, old.keywords, old.tags, old.metadata).size
-            for old in await notes.versions("a", note.id)
+            for old in await notes.versions(owner, note.id)
         )
-    size += await db.read(lambda db: db.execute("SELECT coalesce(sum(length(vector)), 0) FROM vectors").fetchone()[0])
-    assert [("a", len(ids), size)] == [(owner.name, owner.notes, owner.bytes) for owner in await notes.owners()]
-    await db.write(lambda db: db.execute("INSERT INTO words_1(words_1) VALUES ('integrity-check')").rowcount)
+    totals = next(each for each in await notes.owners() if each.name == owner)
+    sum_of = "SELECT coalesce(sum(length(vector)), 0) FROM vectors WHERE owner = ?"
+    size += await db.read(lambda db: db.execute(sum_of, (totals.number,)).fetchone()[0])
+    assert (totals.notes, totals.bytes) == (len(ids), size)
+    check = f"INSERT INTO words_{totals.number}(words_{totals.number}) VALUES ('integrity-check')"
+    await db.write(lambda db: db.execute(check).rowcount)
 
 
 async def test_all_is_there_after_the_next_start(notes: Notes, db: Database, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from aios_kernel.client import protection
 from aios_kernel.client.protection import Engine
 from aios_kernel.errors import NotPermitted, ToolFailed
 from aios_kernel.sandbox.config import SandboxConfig
@@ -19,10 +20,10 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> ToolSandbox:
-    sandbox = ToolSandbox(tmp_path / "scratch", SandboxConfig())
-    if sandbox.engine is Engine.NONE:
-        pytest.skip("nothing on this machine keeps programs apart")
-    return sandbox
+    engine, found = protection.tools()
+    if engine is Engine.NONE:
+        pytest.skip(f"nothing on this machine keeps programs apart: {found}")
+    return ToolSandbox(tmp_path / "scratch", SandboxConfig())
 
 
 async def test_a_program_speaks_and_ends(sandbox: ToolSandbox, tmp_path: Path) -> None:

@@ -88,13 +88,17 @@ def test_a_hard_link_is_not_written_through(jail: Jail, outside: Path) -> None:
 
 
 RACER = """
-import os, sys
+import os, shutil, sys
 place, real, link = sys.argv[1:]
 print("up", flush=True)
 while True:
     for source in (real, link):
-        os.rename(source, place)
-        os.rename(place, source)
+        try:
+            os.rename(source, place)
+        except OSError:  # the other has made a folder there
+            shutil.rmtree(place)
+        else:
+            os.rename(place, source)
 """
 
 

@@ -123,7 +123,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost(self) -> None:
         rows = self.store._index.db.execute("SELECT DISTINCT sha256, size FROM versions").fetchall()
-        kept = {self.store._objects.get(*row) for row in rows}
+        kept = {self.store._contents.get(*row) for row in rows}
         assert self.seen <= kept
 
     @invariant()

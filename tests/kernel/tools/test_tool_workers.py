@@ -267,15 +267,27 @@ async def test_functions_of_packages(functions: Any) -> None:
 
 
 async def test_functions_fail_alone(functions: Any) -> None:
-    tools = ToolRegistry([], [functions(2.0)])
+    tools = ToolRegistry([], [functions(4.0)])
     outcomes = await asyncio.gather(
         *(tools.call(name, {}, caller(pid)) for pid, name in enumerate(("spin", "flood", "die", "peek"))),
         tools.call("double", {"value": 1}, caller(9)),
         return_exceptions=True,
     )
     says = [str(each) for each in outcomes]
-    assert "longer than 2 s" in says[0] or "processor time" in says[0]
+    assert "longer than 4 s" in says[0] or "processor time" in says[0]
     assert "more than 1 MiB" in says[1]
     assert "exit code 3" in says[2]
     assert "PermissionError" in says[3]
     assert outcomes[4] == 2
+
+
+async def test_a_function_marked_with_the_sdk(workers: Workers) -> None:
+    """As an installed package has it: the worker imports the SDK, confined."""
+    entry = EntryPoint("hotels", "aios_agents.bundled.travel.agent:find_hotels", "aios.tools")
+    tools = ToolRegistry([], [Functions(workers, [entry])])
+    info = (await tools.infos())[0]
+    assert info.description == "Hotels in the city: name, stars, price of a night in euros."
+    with pytest.raises(ToolFailed, match="'city' is a required property"):
+        await tools.call("hotels", {}, caller())
+    with pytest.raises(ToolFailed, match="tool hotels: KeyError: 'Atlantis'"):
+        await tools.call("hotels", {"city": "Atlantis"}, caller())

@@ -128,7 +128,8 @@ class Connection:
         self._failures += 1
         pause_s = min(MAX_PAUSE_S, 2.0 ** min(self._failures, 8) / 2)
         self._retry_at = asyncio.get_running_loop().time() + pause_s
-        log.error("%s", self._says(why))
+        if not self._closed:
+            log.error("%s", self._says(why))
         if not ready.done():
             ready.set_exception(ToolFailed(self._says(why), server=self.config.name))
 
