@@ -8,11 +8,10 @@ import shutil
 from typing import Any
 
 from aios_kernel.client.tools import ToolClient
-from aios_kernel.errors import BadRequest, KernelError, NoSuchTool, row_of
+from aios_kernel.errors import BadRequest, KernelError, row_of
 from aios_kernel.protocol import Category, ServerRequest, ToolInfo, ToolSessionRequest
 from aios_shell import render
 from aios_shell.io import Io
-from aios_shell.language.lookup import nearest
 from aios_shell.text import one_line, sanitize
 
 
@@ -33,7 +32,7 @@ def ls(io: Io, json: bool) -> None:
 
 
 def show(io: Io, name: str, json: bool) -> None:
-    tool = _find(_tools(io), name)
+    tool = _tools(io).tool(name)
     if json:
         render.json(io, tool)
         return
@@ -106,17 +105,6 @@ def _program(io: Io, word: str) -> str:
     return shutil.which(word, path=io.session.env.get("PATH")) or word
 
 
-def _find(client: ToolClient, name: str) -> ToolInfo:
-    """Raises NoSuchTool."""
-    found = client.list()
-    tools = {tool.name: tool for tool in found.tools}
-    if name in tools:
-        return tools[name]
-    if name in found.unavailable:
-        raise NoSuchTool(f"{name} {found.unavailable[name]}")
-    raise NoSuchTool(f"there is no tool '{name}'{nearest(name, list(tools))}")
-
-
 def _asks(tool: ToolInfo) -> str:
     if tool.asks:
         return "a person, unless a policy permits it"
@@ -134,7 +122,7 @@ def _arguments(client: ToolClient, name: str, words: list[str]) -> dict[str, Any
         except ValueError as error:
             raise BadRequest(f"the arguments are not JSON: {error}") from error
         return dict(given)
-    known = _find(client, name).parameters.get("properties", {}) if words else {}
+    known = client.tool(name).parameters.get("properties", {}) if words else {}
     arguments = {}
     for word in words:
         key, equals, value = word.partition("=")

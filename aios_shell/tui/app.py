@@ -96,7 +96,7 @@ class AiosApp(Themed):
 
     def on_mount(self) -> None:
         self.set_keymap(self.settings.keys)
-        self.query_one(ProcessTable).focus()
+        self.screen.set_focus(self.query_one(ProcessTable).rows)  # now: keys may wait already, and `:` among them
         self._follower.start()
 
     def on_unmount(self) -> None:

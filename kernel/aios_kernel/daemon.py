@@ -210,7 +210,7 @@ async def serve(paths: Paths, user_umask: int, listen: Address | None, on_ready:
             if not wanted.is_loopback:
                 log.warning("listening on %s, plain HTTP: whoever can read the network can read the key", url)
         own = sockets.enter_context(unix_socket(paths.socket))
-        sockets.enter_context(_removed_at_end(paths.socket))
+        sockets.enter_context(_removed_at_end(paths.socket, paths.person_key))
         kernel = Kernel(paths, config, user_umask, url)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -225,8 +225,12 @@ async def serve(paths: Paths, user_umask: int, listen: Address | None, on_ready:
 
 
 @contextlib.contextmanager
-def _removed_at_end(path: Path) -> Iterator[None]:
+def _removed_at_end(*files: Path) -> Iterator[None]:
+    """Files of one folder, and that too where nothing else is in it: one made for a socket whose path was too long."""
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        for file in files:
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty
+            files[0].parent.rmdir()

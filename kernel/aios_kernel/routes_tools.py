@@ -34,6 +34,11 @@ def tool_routes(kernel: Kernel) -> APIRouter:
         """List the tools, MCP servers, and what is off or cannot be had, and why; `start` those not needed yet."""
         return json_reply(await tools.list(start=start))
 
+    @routes.get("/{name}", response_model=p.ToolInfo)
+    async def show(name: str) -> Response:
+        """Tell about one tool; an MCP server that it is of is started."""
+        return json_reply(await tools.registry.info(name))
+
     @routes.post("/servers", response_model=p.ServerInfo)
     async def add(body: p.ServerRequest) -> Response:
         """Add an MCP server, now and in config.toml, once it has told its tools."""

@@ -95,8 +95,12 @@ def test_an_agent_uses_a_real_mcp_server(timed: System) -> None:
     assert ("tool:call", "time.convert_time", "allow") in [(a["action"], a["resource"], a["outcome"]) for a in audited]
 
 
+NOON = ("source_timezone=UTC", "time=12:00")
+
+
 def test_servers_are_kept_and_taken_away(timed: System) -> None:
     timed.ok("kernel", "restart")
+    assert "T12:00" in timed.ok("tools", "call", "time.convert_time", *NOON, "target_timezone=UTC")
     servers = timed.json("tools", "ls")["servers"]
     assert [(server["name"], server["state"], server["tools"]) for server in servers] == [("time", "ready", 2)]
     refused = timed.run("tools", "add", "time", "--", "true")

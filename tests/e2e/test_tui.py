@@ -154,7 +154,13 @@ def test_an_agent_that_has_started_does_not_take_the_keys_from_a_line(system: Sy
     tmux.expect("No agents are running|narrate")
     tmux.type(":run narrate a bee\recho still")
     tmux.expect("narrate .*a bee")
-    tmux.expect("│ .*narrate .*(running|ready|following)")
+    tmux.expect(r"│ \d+ narrate")
     tmux.type(" here | tr a-z A-Z\r")
     tmux.expect("│ STILL HERE")
     system.run("kill", "-9", str(system.json("ps")[-1]["pid"]))
+
+
+def test_what_is_typed_while_it_starts_is_for_the_line(tmux: Tmux) -> None:
+    tmux.open()
+    tmux.type(":echo soon | tr a-z A-Z\r")
+    tmux.expect("│ SOON")

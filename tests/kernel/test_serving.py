@@ -111,8 +111,11 @@ async def test_a_stream_begins_when_patience_is_over() -> None:
 async def answer(path: str, body: bytes, *, whole: bool) -> tuple[int, bytes]:
     """What the person's application answers to a POST; a client whose body is not whole leaves in the middle of it."""
     supervisor = SimpleNamespace(by_token=lambda _token: None, feed=feed)
-    kernel: Any = SimpleNamespace(version="0", supervisor=supervisor, snapshots=None)
-    headers = [(b"authorization", b"Bearer x")] if path == "/syscall" else []
+    person = SimpleNamespace(matches=lambda _key: True)
+    access = SimpleNamespace(person=feed, refuse=lambda *_: None)
+    parts = dict.fromkeys(("snapshots", "memory", "storage", "tools", "embedding", "audit", "dispatcher"))
+    kernel: Any = SimpleNamespace(version="0", supervisor=supervisor, person=person, access=access, **parts)
+    headers = [(b"authorization", b"Bearer x")]
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
     coming = iter([{"type": "http.request", "body": body, "more_body": not whole}])
     sent: list[Any] = []
@@ -129,7 +132,7 @@ async def answer(path: str, body: bytes, *, whole: bool) -> tuple[int, bytes]:
     return sent[0]["status"], sent[1]["body"]
 
 
-async def feed(_pid: int, _data: bytes) -> None:
+async def feed(*_: object) -> None:
     await asyncio.sleep(0)
 
 

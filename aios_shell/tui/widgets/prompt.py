@@ -84,6 +84,7 @@ class Prompt(InOrder, TextArea):
     HELP_TITLE = "Command line"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "press('enter')", "Run", id="line.run"),
+        Binding("ctrl+j", "press('enter')", show=False),  # Enter, as a terminal tells it before the app has begun
         Binding("tab", "press('tab')", "Complete", id="line.complete"),
         Binding("shift+tab", "press('back')", "Complete backwards", show=False, id="line.back"),
         Binding("up", "press('up')", "Line before", show=False, id="line.before"),

@@ -23,6 +23,11 @@ class ToolClient:
         reply: p.ToolList = self._client.call("GET", "/tools", p.ToolList, timeout=None, start=start)
         return reply
 
+    def tool(self, name: str) -> p.ToolInfo:
+        """One tool; an MCP server that it is of is started. Raises NoSuchTool, ToolFailed when that fails."""
+        reply: p.ToolInfo = self._client.call("GET", f"/tools/{quote(name, safe='')}", p.ToolInfo, timeout=None)
+        return reply
+
     def add(self, request: p.ServerRequest) -> p.ServerInfo:
         """Add an MCP server. Raises BadRequest, ToolFailed when it does not tell its tools."""
         reply: p.ServerInfo = self._client.call("POST", "/tools/servers", p.ServerInfo, body=request, timeout=None)

@@ -15,8 +15,8 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 256  # of one agent: each is a syscall under way, or waits for the next
-# Requests, in whole or in part, and connections: so many at once, then so many a second. A syscall costs the kernel 2.4
-# ms of processor time over all its threads, a connection 0.3 (tests/hostile, 2 cores): a flood gets a quarter of a core.
+# Requests, in whole or in part, and connections: so many at once, then so many a second. A syscall costs the kernel
+# 2.4 ms of processor time over all its threads, a connection 0.3 (tests/hostile, 2 cores): a flood gets a quarter core.
 BURST: Final = 64
 PER_S: Final = 100.0
 _SEND_BYTES: Final = 4_096  # of descriptors on their way to an agent that does not take them
@@ -48,7 +48,7 @@ class Traffic:
         self.open: set[asyncio.Transport] = set()
         self.num_malformed = 0
         self.on_closed: Callable[[], None] = lambda: None
-        self.on_malformed: Callable[[], None] = lambda: None
+        self.on_malformed: Callable[[], object] = lambda: None
 
 
 Accept = Callable[[socket.socket, Traffic], None]  # answers on a connection from now on
@@ -61,7 +61,7 @@ class Line:
         theirs: for the agent to inherit; close it once it has.
     """
 
-    def __init__(self, token: str, accept: Accept, on_malformed: Callable[[], None]) -> None:
+    def __init__(self, token: str, accept: Accept, on_malformed: Callable[[], object]) -> None:
         """Raises OSError."""
         self._accept = accept
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -114,6 +114,9 @@ class StorageManager:
         return await self._stores.run(address.owner, work)
 
     async def bin(self, owner: str) -> list[BinInfo]:
+        """What has been deleted and can be restored, the newest first."""
+        if check_owner(owner) not in self._stores.owners():
+            return []
         return await self._stores.run(owner, Store.bin)
 
     async def search(self, address: Address, query: str, limit: int = 10) -> SearchReply:

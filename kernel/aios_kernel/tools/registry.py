@@ -68,9 +68,12 @@ class ToolRegistry:
         """What a model is told. names: only these; one that is not there is left out. None: all that can be had now."""
         if names is None:
             return [tool.spec for tool in await self._all(self._sources)]
-        wanted = set(names)
-        asked = [source for source in self._sources if any(map(source.claims, wanted - self._tools.keys()))]
-        return [tool.spec for tool in await self._all(asked) if tool.name in wanted]
+        found = await asyncio.gather(*map(self._find, dict.fromkeys(names)), return_exceptions=True)
+        return [each.spec for each in found if isinstance(each, Tool)]
+
+    async def info(self, name: str) -> ToolInfo:
+        """What a person is told of one. Raises NoSuchTool, or why its source cannot tell."""
+        return self._info(await self._find(name))
 
     async def infos(self, *, start: bool = True) -> list[ToolInfo]:
         """What a person is told. start: of sources that have not been asked yet, too."""
@@ -123,7 +126,7 @@ class ToolRegistry:
             if source.claims(name):
                 return await source.find(name)
         if (why := self.unavailable.get(name)) is not None:
-            raise NoSuchTool(f"tool {name}: {why}", name=name)
+            raise NoSuchTool(f"tool {name} {why}", name=name)
         known = [tool.name for tool in self._known()]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else f" (there are {', '.join(known)})"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aios_kernel.errors import BadRequest
@@ -208,6 +208,7 @@ _NAMES = st.sampled_from(list(Completion.__dataclass_fields__))
 _MESSAGE = st.dictionaries(st.sampled_from(["role", "content", "tool_calls", "tool_call_id"]), _VALUES)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # which a loaded machine alone can be
 @given(st.dictionaries(_NAMES, _VALUES, max_size=4), st.lists(_MESSAGE, max_size=2))
 def test_any_object_is_understood_or_refused(fields: dict[str, Any], messages: list[dict[str, Any]]) -> None:
     body = json.dumps({**fields, "messages": [*HI, *messages]}).encode()

@@ -128,7 +128,7 @@ async def test_an_unknown_tool_is_told_from_one_that_is_off() -> None:
     tools = ToolRegistry([ECHO], [Served(0, idempotent=True)], {"fetch": "is off: [tools] http_fetch = true"})
     with pytest.raises(NoSuchTool, match="did you mean echo"):
         await tools.call("ecko", {}, caller())
-    with pytest.raises(NoSuchTool, match=r"fetch: is off: \[tools\] http_fetch"):
+    with pytest.raises(NoSuchTool, match=r"fetch is off: \[tools\] http_fetch"):
         await tools.call("fetch", {}, caller())
     with pytest.raises(NoSuchTool, match=r"no tool 'there\.y'"):
         await tools.call("there.y", {}, caller())
