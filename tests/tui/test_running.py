@@ -33,7 +33,7 @@ def programs(*words: str) -> list[psutil.Process]:
 def test_pipes_redirects_programs_and_commands(rig: Rig, tmp_path: Path) -> None:
     assert rig.run("printf 'a\\nb\\n' | sort -r | tr ab AB > out; cat out") == (0, "B\nA\n")
     assert (tmp_path / "out").read_text() == "B\nA\n"
-    assert rig.run("help | grep 'kernel start'") == (0, "  kernel start    Start the kernel.\n")
+    assert rig.run("help | grep 'kernel start'") == (0, "  kernel start      Start the kernel.\n")
 
 
 def test_both_streams_in_the_order_written(rig: Rig) -> None:
