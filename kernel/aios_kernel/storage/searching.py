@@ -28,7 +28,7 @@ Ranked = list[tuple[int, Passage]]  # texts by rank, each with the place to show
 
 MAX_QUERY: Final = 1_000  # characters
 MAX_HITS: Final = 100
-REFRESH_S: Final = 5.0  # other programs' changes are looked for at most so often: 0.1 s at 10,000 files
+REFRESH_S: Final = 5.0  # other programs' changes are looked for at most so often: that takes 0.1 s at 10,000 files
 BATCH: Final = 8  # texts that are embedded at a time
 RRF_K: Final = 60  # of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)
 PROBE: Final = "The quick brown fox jumps over the lazy dog."  # tells one embedding model from another
