@@ -148,4 +148,4 @@ def test_a_flood_is_its_own_senders_delay(home: System, how: str, capsys: pytest
             end="",
         )
     assert told["num"] > 0
-    assert ratio < 2.5  # 1.2 on a machine that does nothing else
+    assert ratio < 2.5  # 1.0 to 1.6 on two cores that others used too
