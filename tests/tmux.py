@@ -24,7 +24,8 @@ class Tmux:
             folder / f"{number}.sock" for number in count()
         )  # a server that ends holds its own for a while
         self._socket = next(self._sockets)
-        self._env = {**system.env, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+        env = {name: value for name, value in system.env.items() if name not in ("COLUMNS", "LINES", "TMUX")}
+        self._env = {**env, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
         self._size = ("-x", str(columns), "-y", str(rows))
 
     def _do(self, *words: str) -> str:
