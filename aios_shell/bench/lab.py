@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import psutil
 
-from aios_kernel.client import KernelClient, event_of, output_bytes, paths
+from aios_kernel.client import KernelClient, event_of, output_bytes
 from aios_kernel.client.launch import connect, stop
 from aios_kernel.errors import DeadlineHit, InternalError, KernelError
 from aios_kernel.protocol import EventKind, ProcInfo, RunRequest, Signal
@@ -146,19 +146,13 @@ def lab(config: Config, cancel: Cancel) -> Iterator[Lab]:
         (folder / "config.toml").write_text(_toml(config))
         with aios_home(home):
             try:
-                here = Lab(_client(), home)
+                here = Lab(connect(lambda _notice: None), home)
             except BaseException:
                 stop(STOP_S)
                 raise
         with cancel.closing(here.stop):
             here.probe(prompt="Hello", max_tokens=2)  # the model is loaded, the first pages are touched
             yield here
-
-
-def _client() -> KernelClient:
-    """Of the kernel of AIOS_HOME, which is started when there is none. It has its key, as AIOS_HOME will be another."""
-    client = connect(lambda _notice: None)
-    return KernelClient(client.socket_path, paths().person_key.read_text(encoding="ascii"))
 
 
 def until(true: Callable[[], bool], timeout_s: float, late: str, every_s: float = LOOK_EVERY_S) -> None:

@@ -160,17 +160,14 @@ class AiosApp(Themed):
         self.query_one(CommandLine).execute(event.line)
 
     @on(Say)
+    @work
     async def _say(self, event: Say) -> None:
-        self._tell(event.pid, event.text)
-
-    @work(thread=False)
-    async def _tell(self, pid: int, text: str) -> None:
         """To its standard input; a process that reads none, or has closed it, has a mailbox."""
         try:
             try:
-                await asyncio.to_thread(self.client.feed, pid, (text + "\n").encode())
+                await asyncio.to_thread(self.client.feed, event.pid, (event.text + "\n").encode())
             except InvalidState:
-                await asyncio.to_thread(self.client.send, pid, text)
+                await asyncio.to_thread(self.client.send, event.pid, event.text)
         except KernelError as error:
             self.notify(error.message, severity="error", markup=False)
 
@@ -280,7 +277,7 @@ class AiosApp(Themed):
         beside = width >= WIDE if self.settings.layout is Layout.AUTO else self.settings.layout is Layout.BESIDE
         main.set_class(beside, "-wide")
         alone = self._zoomed or height < LOW
-        self._large = beside and not self._zoomed and (width, height) >= LARGE and height >= LARGE[1]
+        self._large = beside and not self._zoomed and width >= LARGE[0] and height >= LARGE[1]
         self.query_one("#processes").display = table or not alone
         self.query_one("#processes > Scheduler").display = self._large
         self.query_one(Side).display = not (table and alone)

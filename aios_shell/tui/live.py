@@ -51,9 +51,8 @@ class Live:
         self.steps.clear()
         self.queue = []
 
-    def apply(self, frame: Frame) -> set[int]:
-        """Take a frame in. Returns the pids whose rows differ."""
-        changed = {proc.pid for proc in frame.procs} | set(frame.gone)
+    def apply(self, frame: Frame) -> None:
+        """Take a frame in."""
         self.procs.update((proc.pid, proc) for proc in frame.procs)
         for pid in frame.gone:
             self.procs.pop(pid, None)
@@ -64,12 +63,10 @@ class Live:
         self.steps.extend(frame.steps)
         if frame.at - self._sampled_at >= SAMPLE_S:
             self._sampled_at = frame.at
-            changed |= self._sample(frame.status)
-        return changed
+            self._sample(frame.status)
 
-    def _sample(self, status: KernelStatus) -> set[int]:
+    def _sample(self, status: KernelStatus) -> None:
         self.totals.append((status.prefill_tok_per_s, status.tok_per_s))
-        sampled = set()
         for pid, proc in self.procs.items():
             history = self.rates.get(pid)
             if history is None and not proc.tok_per_s:
@@ -78,5 +75,3 @@ class Live:
                 history = self.rates[pid] = deque(maxlen=NUM_RATES)
             if proc.tok_per_s or any(history):
                 history.append(proc.tok_per_s)
-                sampled.add(pid)
-        return sampled

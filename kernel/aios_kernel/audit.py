@@ -23,6 +23,7 @@ import msgspec
 
 from aios_kernel.client.chain import GENESIS, head_bytes, link, parse_head, parse_row, segment_path, segments
 from aios_kernel.clock import Clock
+from aios_kernel.durable import acknowledge, retrieve
 from aios_kernel.errors import BadRequest, InternalError
 from aios_kernel.protocol import AuditHead, AuditRow
 
@@ -133,7 +134,7 @@ class AuditLog:
 
     def _put(self, body: bytes, *, urgent: bool) -> asyncio.Future[None]:
         future = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_retrieve)
+        future.add_done_callback(retrieve)
         if self._closed:
             future.set_exception(InternalError("the audit log is closed"))
         else:
@@ -173,11 +174,7 @@ class AuditLog:
         except Exception as cause:  # whatever it is, the next rows need this thread
             error = InternalError(f"the audit log cannot be written: {cause}")
             log.error("%s (%d rows are refused)", error, len(batch))
-        futures = [entry.durable for entry in batch]
-        try:
-            futures[0].get_loop().call_soon_threadsafe(_resolve, futures, error)
-        except RuntimeError:  # the loop has ended: nobody waits any more
-            log.debug("rows written after the event loop's end")
+        acknowledge([entry.durable for entry in batch], error)
 
 
 class _Files:
@@ -337,18 +334,3 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _resolve(futures: list[asyncio.Future[None]], error: InternalError | None) -> None:
-    for future in futures:
-        if future.done():  # its waiter was cancelled
-            continue
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
-
-
-def _retrieve(future: asyncio.Future[None]) -> None:
-    if not future.cancelled():
-        future.exception()

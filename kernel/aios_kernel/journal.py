@@ -22,6 +22,7 @@ from typing import Any, Final, Self
 import duckdb
 
 from aios_kernel.clock import Clock
+from aios_kernel.durable import acknowledge, retrieve
 from aios_kernel.errors import InternalError
 
 log = logging.getLogger(__name__)
@@ -220,7 +221,7 @@ class Journal:
         the failure itself.
         """
         future = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_retrieve)
+        future.add_done_callback(retrieve)
         if self._closed:
             future.set_exception(InternalError("the journal is closed"))
         else:
@@ -306,11 +307,7 @@ class Journal:
                 return
             error = InternalError(f"the journal cannot be written: {str(cause).partition(chr(10))[0]}")
             log.error("%s (a row of %s is lost)", error, _TABLES[type(batch[0].record)])
-        futures = [entry.durable for entry in batch]
-        try:
-            futures[0].get_loop().call_soon_threadsafe(_resolve, futures, error)
-        except RuntimeError:  # the loop has ended: nobody waits any more
-            log.debug("rows written after the event loop's end")
+        acknowledge([entry.durable for entry in batch], error)
 
     def _insert(self, records: list[Record]) -> None:
         if len(records) == 1:  # a transaction by itself, without the statements around it
@@ -345,18 +342,3 @@ def _prepare(connection: duckdb.DuckDBPyConnection, kernel_pid: int, version: st
     boot, last_pid = int(found[0]), int(found[1])
     connection.execute("INSERT INTO boots VALUES (?, ?, ?, ?)", [boot, kernel_pid, version, now])
     return boot, last_pid
-
-
-def _resolve(futures: list[asyncio.Future[None]], error: InternalError | None) -> None:
-    for future in futures:
-        if future.done():  # its waiter was cancelled
-            continue
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
-
-
-def _retrieve(future: asyncio.Future[None]) -> None:
-    if not future.cancelled():
-        future.exception()

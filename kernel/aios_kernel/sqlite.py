@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, Self, TypeVar
 
+from aios_kernel.durable import retrieve
 from aios_kernel.errors import InternalError, KernelError, LimitHit
 
 log = logging.getLogger(__name__)
@@ -65,9 +66,7 @@ class Database:
                 _remove(path)
             connection = _connect(path, durable=durable)
             try:
-                options = {row[0] for row in connection.execute("PRAGMA compile_options")}
-                if "ENABLE_FTS5" not in options:
-                    raise InternalError(f"this Python's SQLite {sqlite3.sqlite_version} was built without FTS5")
+                require_fts5(connection)
                 connection.executescript(schema)
             except BaseException:
                 connection.close()
@@ -89,7 +88,7 @@ class Database:
     def post(self, work: Work[T]) -> asyncio.Future[T]:
         """The same, as a future that nobody has to wait for. Writes take effect in the order of these calls."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        done.add_done_callback(_retrieve)
+        done.add_done_callback(retrieve)
         if self._closed:
             done.set_exception(InternalError(f"{self._path.name} is closed"))
         else:
@@ -190,6 +189,12 @@ class Database:
         return InternalError(f"{self._path.name}: {type(error).__name__}: {error}")
 
 
+def require_fts5(connection: sqlite3.Connection) -> None:
+    """Raises InternalError where this SQLite cannot search words."""
+    if "ENABLE_FTS5" not in {row[0] for row in connection.execute("PRAGMA compile_options")}:
+        raise InternalError(f"this Python's SQLite {sqlite3.sqlite_version} was built without FTS5")
+
+
 def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
@@ -216,8 +221,3 @@ def _resolve(batch: list[_Write[Any]]) -> None:
             write.done.set_exception(write.error)
         else:
             write.done.set_result(write.result)
-
-
-def _retrieve(done: asyncio.Future[Any]) -> None:
-    if not done.cancelled():
-        done.exception()

@@ -6,7 +6,8 @@ import pytest
 
 from aios_kernel.access.config import AccessConfig
 from aios_kernel.client.address import Address
-from aios_kernel.config import Config, line_of, load
+from aios_kernel.client.toml import TomlFile
+from aios_kernel.config import Config, load
 from aios_kernel.core import EngineConfig
 from aios_kernel.errors import BadConfig
 from aios_kernel.protocol import Overflow
@@ -89,5 +90,6 @@ def test_broken_toml_names_the_line(tmp_path: Path) -> None:
 
 def test_a_key_of_the_same_name_in_another_section_is_not_taken() -> None:
     text = "[a]\nkey = 1\n[b]\nkey = 2\n"
-    assert line_of(text, "b", "key") == 4
-    assert line_of(text, "c", "key") is None
+    file = TomlFile(Path("config.toml"), text, {})
+    assert file.line_of("b", "key") == 4
+    assert file.line_of("c", "key") is None

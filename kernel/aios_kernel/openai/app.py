@@ -16,7 +16,7 @@ from aios_kernel.openai.conversation import Conversations, earlier, name_of
 from aios_kernel.openai.reply import CompletionFrames, error_body, error_status
 from aios_kernel.openai.request import Completion, chat_args, parse
 from aios_kernel.protocol import ChatReply, EventKind, RunRequest, SyscallRequest
-from aios_kernel.serving import bearer, on_gone, read_body, streamed, while_connected
+from aios_kernel.serving import bearer, json_reply, on_gone, read_body, streamed, while_connected
 from aios_kernel.sse import KEEP_ALIVE_S, EventStream
 from aios_kernel.syscalls.table import OnDelta
 
@@ -37,7 +37,7 @@ def create_app(kernel: Kernel) -> FastAPI:
     async def health() -> Response:
         """Tell, to anybody, whether the model can answer: 200, or 503 while it loads and when it failed."""
         state = kernel.llm.state.partition(":")[0]  # why it failed is not for anybody
-        return _json({"status": "ok" if state == "ready" else state}, 200 if state == "ready" else 503)
+        return json_reply({"status": "ok" if state == "ready" else state}, 200 if state == "ready" else 503)
 
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
@@ -45,7 +45,7 @@ def create_app(kernel: Kernel) -> FastAPI:
         _authenticate(kernel, request)
         model = kernel.llm.model
         entry = {"object": "model", "created": int(kernel.clock.now()), "owned_by": model.origin if model else ""}
-        return _json({"object": "list", "data": [{"id": model.ref, **entry}] if model else []})
+        return json_reply({"object": "list", "data": [{"id": model.ref, **entry}] if model else []})
 
     @app.post("/v1/chat/completions")
     async def complete(request: Request) -> Response:
@@ -116,25 +116,21 @@ def _authenticate(kernel: Kernel, request: Request) -> str:
     return group
 
 
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value, enc_hook=str), status, media_type="application/json")
-
-
 async def _on_kernel_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, KernelError)
-    return _json(error_body(error), error_status(error))
+    return json_reply(error_body(error), error_status(error))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path}: {error.detail}"
-    return _json(error_body(BadRequest(message), error.status_code), error.status_code)
+    return json_reply(error_body(BadRequest(message), error.status_code), error.status_code)
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
     """The server logs the traceback: Starlette raises the exception again after this reply."""
     failure = InternalError(f"{request.method} {request.url.path}: {type(error).__name__}: {error}")
-    return _json(error_body(failure), 500)
+    return json_reply(error_body(failure), 500)
 
 
 _ERROR_HANDLERS: Final[dict[type[Exception], Any]] = {

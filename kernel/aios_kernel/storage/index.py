@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from aios_kernel.errors import InternalError
 from aios_kernel.protocol import VersionInfo
+from aios_kernel.sqlite import require_fts5
 from aios_kernel.storage.contents import Contents
 from aios_kernel.storage.jail import Found
 
@@ -99,7 +100,7 @@ class Index:
         """Opens it, made when there is none. Raises InternalError."""
         try:
             self.db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            _check_fts5(self.db)
+            require_fts5(self.db)
             self.db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # means something before the first table alone
             self.db.execute("PRAGMA journal_mode = WAL")
             self.db.execute("PRAGMA synchronous = FULL")  # what is committed survives a power cut
@@ -269,8 +270,3 @@ _VERSIONS: Final = "SELECT version, size, sha256, at, pid, what FROM versions"
 def _below(path: str) -> tuple[str, tuple[str, ...]]:
     """A condition on paths. `0` is the character after `/`."""
     return ("path > ? AND path < ?", (path + "/", path + "0")) if path else ("1", ())
-
-
-def _check_fts5(db: sqlite3.Connection) -> None:
-    if ("ENABLE_FTS5",) not in db.execute("PRAGMA compile_options").fetchall():
-        raise InternalError(f"this Python's SQLite ({sqlite3.sqlite_version}) has no FTS5, which searching needs")
