@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from aios_kernel.storage.diff import MAX_LINES, unified
@@ -24,6 +24,7 @@ def patched(folder: Path, a: bytes, diff: str) -> bytes:
 
 @pytest.mark.skipif(shutil.which("patch") is None, reason="patch(1) is not installed")
 @given(a=LINES, b=LINES, a_end=st.sampled_from(["", "end"]), b_end=st.sampled_from(["", "end"]))
+@example(a=["a\n"] * 7 + ["b\n"], b=["a\n"] * 3 + ["b\n"] + ["a\n"] * 3 + ["b\n"], a_end="", b_end="")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 def test_a_diff_applies(tmp_path: Path, a: list[str], b: list[str], a_end: str, b_end: str) -> None:
     before, after = ("".join(a) + a_end).encode(), ("".join(b) + b_end).encode()
