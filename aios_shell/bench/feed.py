@@ -202,3 +202,6 @@ def telling(script: Script) -> Iterator[None]:
             server.over.set()
             server.shutdown()
             thread.join()
+            where.socket.unlink()
+            with contextlib.suppress(OSError):  # not empty: it is in the home
+                where.socket.parent.rmdir()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from daemons import Daemon, os_alive
 
 from aios_kernel.client import event_of, launch, paths
+from aios_kernel.client.paths import MAX_SOCKET_PATH_BYTES
 from aios_kernel.errors import BadConfig, KernelUnreachable
 from aios_kernel.protocol import EventKind, ProcState
 
@@ -97,6 +99,32 @@ def test_a_killed_kernel_is_replaced_and_the_new_one_knows_what_ran(home: Path, 
     ) == (137, "kernel died", ProcState.EXITED)
     assert (lambda e: (e.kind, e.data))(daemon.events(probe.pid, follow=True)[-1]) == (EventKind.EXIT, "137")
     assert probe.pid < daemon.run("exit 0")  # pids go on
+
+
+def test_a_kernel_that_was_just_killed_does_not_answer(home: Path, fresh: Callable[[], Daemon]) -> None:
+    """Its socket accepts connections for as long as its memory, the model's too, is being given back."""
+    kernel = fresh().client.status().pid
+    for _ in range(3):
+        assert launch.answers(paths())
+        os.kill(kernel, signal.SIGKILL)
+        assert not launch.answers(paths())
+        kernel = launch.connect(lambda _notice: None).status().pid
+
+
+@pytest.mark.parametrize("temporary", ["short", "t" * 120])
+def test_a_home_whose_name_is_too_long_for_a_socket(
+    temporary: str, home: Path, tmp_path: Path, fresh: Callable[[], Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder := tmp_path / temporary).mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # it remembers
+    monkeypatch.setenv("AIOS_HOME", str(home / ("h" * 120)))
+    fresh()
+    socket = paths().socket
+    assert socket.is_socket()
+    assert len(os.fsencode(socket)) <= MAX_SOCKET_PATH_BYTES
+    assert launch.stop()
+    assert not socket.parent.exists()
 
 
 def test_a_dead_host_is_replaced(home: Path, fresh: Callable[[], Daemon]) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -169,7 +170,10 @@ def test_narration_on_a_terminal_begins_a_line(system: System, terminal: Termina
             process.wait(timeout=0.3)
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
-    assert "\r\naios: process" in os.read(terminal.person, 65536).decode()
+    shown = ""
+    while select.select([terminal.person], [], [], 0)[0]:  # a read may end where a write did
+        shown += os.read(terminal.person, 65536).decode()
+    assert "\r\naios: process" in shown
     system.run("kill", "-9", str(pid))
 
 

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import select
+import signal
 import socket
 import sys
 import threading
@@ -42,13 +43,26 @@ def connect(on_notice: Callable[[str], None], listen: Address | None = None) -> 
 
 
 def answers(where: Paths) -> bool:
-    """True when a kernel listens on the socket."""
+    """True when a kernel listens on the socket, and is not just being killed."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(where.socket))
         except OSError:
             return False
-        return True
+    return not _is_dying(_run_pid(where))
+
+
+def _is_dying(pid: int | None) -> bool:
+    """True when SIGKILL has reached the process. Its socket accepts until all its memory is given back: 0.1 s and more.
+
+    Source: proc_pid_status(5): no VmRSS once the memory is going, SigPnd is a bit mask.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:  # it has ended, there is none, or this is not Linux
+        return False
+    fields = dict(line.split(":", 1) for line in lines)
+    return "VmRSS" not in fields or bool(int(fields["SigPnd"], 16) >> (signal.SIGKILL - 1) & 1)
 
 
 def stop(timeout_s: float = STOP_TIMEOUT_S) -> bool:

@@ -131,8 +131,8 @@ def person_key(socket: Path) -> Path:
 
 def _socket_in(folder: Path) -> Path:
     """The socket's path in `folder`, or a stable short one of this user's where that is too long for the system."""
-    path = folder / "kernel.sock"
-    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
-        return path
     key = sha256(os.fsencode(folder)).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"aios-{os.getuid()}-{key}" / "kernel.sock"
+    short = f"aios-{os.getuid()}-{key}"
+    places = (folder, Path(tempfile.gettempdir()) / short, Path("/tmp") / short)
+    paths = [place / "kernel.sock" for place in places]
+    return next((path for path in paths if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES), paths[-1])
