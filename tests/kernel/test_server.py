@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import stat
+import sys
+from pathlib import Path
 
 import pytest
 from daemons import Daemon
 
-from aios_kernel.errors import BadRequest, NoSuchProcess
+from aios_kernel.client import KernelClient
+from aios_kernel.errors import BadRequest, KernelUnreachable, NoSuchProcess
 
 
 def raw(daemon: Daemon, request: bytes) -> tuple[int, dict[str, object]]:
@@ -92,3 +96,14 @@ def test_the_schema_describes_every_route(daemon: Daemon) -> None:
     for path, methods in schema["paths"].items():
         for method, route in methods.items():
             assert route.get("description"), f"{method} {path}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="SO_PEERCRED is Linux's")
+def test_what_another_user_serves_is_no_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "kernel.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        monkeypatch.setattr(os, "getuid", lambda: 4_242)
+        with pytest.raises(KernelUnreachable, match="no kernel answers"):
+            KernelClient(str(path)).status(timeout=5)

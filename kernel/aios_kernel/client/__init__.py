@@ -10,7 +10,10 @@ import base64
 import contextlib
 import http.client
 import json
+import os
 import socket
+import struct
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,9 +54,21 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
         try:
             self.sock.connect(self._path)
+            _check_owner(self.sock)
         except OSError:
             self.sock.close()
             raise
+
+
+def _check_owner(sock: socket.socket) -> None:
+    """Raises PermissionError where another user answers: somebody may have been first at a path that all can write.
+
+    Source: unix(7), SO_PEERCRED: three ints, pid, uid and gid of whoever listens. Elsewhere than on Linux: no check.
+    """
+    if sys.platform == "linux":
+        _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        if os.getuid() not in (0, uid):
+            raise PermissionError(f"user {uid} answers there")
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:

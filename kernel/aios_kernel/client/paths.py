@@ -133,6 +133,6 @@ def _socket_in(folder: Path) -> Path:
     """The socket's path in `folder`, or a stable short one of this user's where that is too long for the system."""
     key = sha256(os.fsencode(folder)).hexdigest()[:12]
     short = f"aios-{os.getuid()}-{key}"
-    places = (folder, Path(tempfile.gettempdir()) / short, Path("/tmp") / short)
+    places = (folder, Path(tempfile.gettempdir()) / short, Path("/tmp") / short)  # noqa: S108 - clients check whose it is
     paths = [place / "kernel.sock" for place in places]
     return next((path for path in paths if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES), paths[-1])
