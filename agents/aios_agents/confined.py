@@ -18,17 +18,18 @@ from aios_kernel.client.confine import Confinement
 _NOT_GIVEN: Final = (Path("/"), Path.home(), Path.home().parent)  # whatever the interpreter may say of itself
 
 
-def enter(agent: Manifest, confinement: Confinement) -> None:
-    """Confine this process: its agent's folder and the interpreter are readable too; its scratch folder is its home.
+def of(agent: Manifest, confinement: Confinement) -> Confinement:
+    """The same, with what an agent of ours reads to be one: its own folder, and the interpreter."""
+    return replace(confinement, read=(*confinement.read, *_interpreter(), str(agent.folder)))
 
-    Raises:
-        OSError: it is not confined, and must end.
-    """
+
+def enter(confinement: Confinement) -> int | None:
+    """Confine this process; its scratch folder is its home. Returns and raises as `confine.apply`."""
     home = confinement.write[0]
     os.environ.update(HOME=home, TMPDIR=home)
     tempfile.tempdir = None
     os.chdir(home)
-    confine.apply(replace(confinement, read=(*confinement.read, *_interpreter(), str(agent.folder))))
+    return confine.apply(confinement, heard=True)
 
 
 @cache

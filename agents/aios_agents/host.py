@@ -27,10 +27,15 @@ import msgspec
 
 from aios_agents import confined, manifest, runner
 from aios_agents.manifest import Manifest, ManifestError
+from aios_agents.refusals import Refusals
+from aios_kernel.client.confine import Confinement
+from aios_kernel.client.confine.reach import Refusal
 from aios_kernel.errors import HostFailed, KernelError, NoSuchAgent, row_of
 
 MAX_PACKET_BYTES = 64 * 1024
 NUM_FDS = runner.LINE_FD + 1  # stdin, stdout, stderr and line of an agent, as descriptors beside its packet
+_CHANNEL_FD = NUM_FDS  # in the child, until it is confined: to tell the host who listens to it
+_MAX_WHAT = 1_024  # bytes of a name that an agent has chosen
 UNCONFINED_EXIT = 126  # of an agent that could not be confined, and so did not run
 
 # Options of prctl(2); the numbers are those of Linux's include/uapi/linux/prctl.h.
@@ -43,7 +48,8 @@ class Host:
 
     Packets in: {"op": "agents"}, and {"op": "spawn", **runner.Start} with four descriptors.
     Packets out: {"op": "agents", "agents": [AgentInfo]}, {"op": "spawned", "pid", "os_pid"},
-    {"op": "failed", "pid", "errno", "message"}, {"op": "exited", "pid", "status"}: an exit code, or minus a signal.
+    {"op": "failed", "pid", "errno", "message"}, {"op": "exited", "pid", "status"}: an exit code, or minus a signal;
+    {"op": "refused", "pid", "call", "action", "what"}: the system has refused a call of an agent.
     """
 
     def __init__(self, sock: socket.socket, user_agents: Path | None) -> None:
@@ -53,7 +59,9 @@ class Host:
         self._os_pid = os.getpid()
         self._os_pid_to_pid: dict[int, int] = {}
         self._selector = selectors.DefaultSelector()
+        self._refusals = Refusals(self._selector, self._refused)
         self._wake_r, self._wake_w = os.pipe()
+        self._over = False
 
     def serve(self) -> None:
         """Work until the socket ends; then kill every agent."""
@@ -62,8 +70,8 @@ class Host:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the shell
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler is needed for the wake-up byte
         signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
-        self._selector.register(self._sock, selectors.EVENT_READ)
-        self._selector.register(self._wake_r, selectors.EVENT_READ)
+        self._selector.register(self._sock, selectors.EVENT_READ, self._take_packet)
+        self._selector.register(self._wake_r, selectors.EVENT_READ, self._reap)
         try:
             self._loop()
         except (BrokenPipeError, ConnectionResetError):
@@ -74,31 +82,39 @@ class Host:
                     os.killpg(os_pid, signal.SIGKILL)
 
     def _loop(self) -> None:
-        while True:
-            ready = {key.fileobj for key, _ in self._selector.select()}
-            if self._wake_r in ready:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._wake_r, 4096)
-                self._reap()
-            if self._sock in ready:
-                data, fds, flags, _ = socket.recv_fds(self._sock, MAX_PACKET_BYTES, NUM_FDS)
-                if not data:
-                    return
-                try:
-                    self._handle(data, fds, truncated=bool(flags & socket.MSG_TRUNC))
-                finally:
-                    for fd in fds:
-                        os.close(fd)
+        while not self._over:
+            # The children that have ended come first: their descriptors are ready too, and go.
+            ready = [key for key, _ in self._selector.select(self._refusals.resume())]
+            for key in sorted(ready, key=lambda key: key.fileobj != self._wake_r):
+                if self._selector.get_map().get(key.fd) is key:
+                    key.data()
+
+    def _take_packet(self) -> None:
+        data, fds, flags, _ = socket.recv_fds(self._sock, MAX_PACKET_BYTES, NUM_FDS)
+        self._over = not data
+        try:
+            if data:
+                self._handle(data, fds, truncated=bool(flags & socket.MSG_TRUNC))
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     def _send(self, op: str, **body: Any) -> None:
         self._sock.send(json.dumps({"op": op, **body}).encode())
 
+    def _refused(self, pid: int, refusal: Refusal, call: str) -> None:
+        what = os.fsencode(refusal.what)[:_MAX_WHAT].decode(errors="replace")
+        self._send("refused", pid=pid, call=call, action=refusal.action, what=what)
+
     def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_r, 4096)
         with contextlib.suppress(ChildProcessError):
             while True:
                 os_pid, status = os.waitpid(-1, os.WNOHANG)
                 if os_pid == 0:
                     return
+                self._refusals.forget(os_pid)
                 pid = self._os_pid_to_pid.pop(os_pid)
                 self._send("exited", pid=pid, status=os.waitstatus_to_exitcode(status))
 
@@ -136,11 +152,20 @@ class Host:
         if len(fds) != NUM_FDS:
             raise HostFailed(f"spawn came with {len(fds)} descriptors instead of {NUM_FDS}")
         agent = self._find(start.agent)
+        confinement = confined.of(agent, start.confinement) if start.confinement else None
+        ours, theirs = socket.socketpair()
         try:
-            os_pid = self._fork(agent, start, fds)
+            os_pid = self._fork(agent, start, confinement, [*fds, theirs.fileno()])
         except OSError as error:
+            ours.close()
             raise HostFailed(f"cannot fork: {error}") from error
+        finally:
+            theirs.close()
         self._os_pid_to_pid[os_pid] = start.pid
+        if confinement is not None:
+            self._refusals.expect(ours, start.pid, os_pid, confinement)
+        else:
+            ours.close()
         self._send("spawned", pid=start.pid, os_pid=os_pid)
 
     def _find(self, name: str) -> Manifest:
@@ -151,27 +176,30 @@ class Host:
             raise NoSuchAgent(f"no agent is called {name}", name=name)
         return agents[name]
 
-    def _fork(self, agent: Manifest, start: runner.Start, fds: list[int]) -> int:
+    def _fork(self, agent: Manifest, start: runner.Start, confinement: Confinement | None, fds: list[int]) -> int:
         """Returns the child's OS pid once it leads its own session, so that signals to its group reach it."""
         ready_r, ready_w = os.pipe()
         try:
             os_pid = os.fork()
             if os_pid == 0:
-                self._be_agent(agent, start, fds)
+                self._be_agent(agent, start, confinement, fds)
         finally:
             os.close(ready_w)
             os.read(ready_r, 1)  # ends when the child has closed its copy, or has died
             os.close(ready_r)
         return os_pid
 
-    def _be_agent(self, agent: Manifest, start: runner.Start, fds: list[int]) -> NoReturn:
+    def _be_agent(
+        self, agent: Manifest, start: runner.Start, confinement: Confinement | None, fds: list[int]
+    ) -> NoReturn:
         code = 1
         try:
             os.setsid()
             self._leave_host(fds)
             self._name_process(agent.name)
-            if start.confinement is not None:
-                confined.enter(agent, start.confinement)
+            with socket.socket(fileno=_CHANNEL_FD) as channel:
+                if confinement is not None:
+                    _tell_of_listener(channel, confined.enter(confinement))
             code = runner.run(agent, start)
         except OSError as error:  # a runner raises nothing
             _log(f"{agent.name} cannot be confined: {error}")
@@ -190,13 +218,22 @@ class Host:
                 os._exit(1)
         self._sock.close()  # before its number is the line's
         self._selector.close()
-        for target, fd in enumerate(fds):  # each is above 2: the host's own streams hold 0 to 2
+        for target, fd in enumerate(fds):  # each is above 4: the host's streams, selector and pipe hold 0 to 5
             os.dup2(fd, target)
-        os.closerange(NUM_FDS, os.sysconf("SC_OPEN_MAX"))
+        os.closerange(_CHANNEL_FD + 1, os.sysconf("SC_OPEN_MAX"))
 
     def _name_process(self, agent_name: str) -> None:
         if self._libc is not None:
             self._libc.prctl(_PR_SET_NAME, f"aios-{agent_name}".encode()[:15])
+
+
+def _tell_of_listener(channel: socket.socket, listener: int | None) -> None:
+    """From the agent to its host: who has it answers this process's calls, so it must not keep it."""
+    if listener is None:
+        _log("somebody else listens to this process: what agents are refused is not told")
+        return
+    socket.send_fds(channel, [b"l"], [listener])
+    os.close(listener)
 
 
 def preload() -> None:

@@ -113,6 +113,9 @@ def _sandbox(_: Io) -> Iterator[Check]:
         chosen = {}  # a file that is wrong stops the kernel, in so many words
     why_not = protection.agents_why_not() if chosen.get("agents", True) else "[sandbox] agents = false"
     found = f"they have all your rights: {why_not}" if why_not else "confined by Landlock and seccomp"
+    if not why_not:
+        unheard = protection.refusals_why_not()
+        found += f"; refusals are not in the audit log: {unheard}" if unheard else ", refusals audited"
     yield Check("agents", "warn" if why_not else "ok", found, "run only agents that you trust")
     engine, found = protection.tools()
     hint = "python and shell tools refuse to run: install bubblewrap"

@@ -75,6 +75,7 @@ class Kernel:
         self.snapshots = Snapshots(paths.snapshots, self.llm, self.clock)
         tell = partial(self.audit.append, urgent=False)
         self.sandbox = AgentSandbox(paths.scratch, config.sandbox, tell)
+        self.host.on_refused = self.sandbox.refused
         self.supervisor = Supervisor(self.host, self.llm, self.snapshots, self._journal, self.clock, self.sandbox)
         self._governor = Governor.for_machine(config.engine.threads or available_cores())  # of vectors' threads
         self.embedding = Embedding(

@@ -65,6 +65,7 @@ class Host:
         self._umask = umask
         self._on_exit: Callable[[Pid, int], None] | None = None
         self._on_lost: Callable[[], None] | None = None
+        self.on_refused: Callable[[Pid, str, str, str], object] = lambda *_: None
         self._process: asyncio.subprocess.Process | None = None
         self._socket: socket.socket | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -210,6 +211,8 @@ class Host:
                     waiter.set_exception(_ERRORS.get(message["errno"], HostFailed)(message["message"]))
             case "exited" if self._on_exit is not None:
                 self._on_exit(Pid(message["pid"]), int(message["status"]))
+            case "refused":
+                self.on_refused(Pid(message["pid"]), message["call"], message["action"], message["what"])
             case other:
                 raise ValueError(f"unknown op {other!r}")
 

@@ -27,6 +27,7 @@ class HostProcess:
         with theirs, self.log.open("wb") as log:
             self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=log)
         self.socket = ours
+        self.refused: list[tuple[str, str, str]] = []
         ours.settimeout(DEADLINE_S)
 
     def write(self, name: str, code: str, **keys: Any) -> None:
@@ -63,11 +64,13 @@ class HostProcess:
         return reply["os_pid"], out_r
 
     def run(self, agent: str, **keys: Any) -> tuple[int, str]:
-        """Run an agent to its end: (status as the host reports it, all it wrote)."""
+        """Run an agent to its end: (status as the host reports it, all it wrote); `refused` is what was to it."""
         _, out = self.spawn(agent, **keys)
         with os.fdopen(out, encoding="utf-8") as file:
             text = file.read()
-        reply = self.receive()
+        self.refused = []
+        while (reply := self.receive())["op"] == "refused":
+            self.refused.append((reply["call"], reply["action"], reply["what"]))
         assert reply["op"] == "exited"
         return reply["status"], text
 

@@ -167,6 +167,7 @@ def test_a_confined_agent_has_its_folder_and_its_scratch(host: HostProcess, tmp_
     status, text = host.run("reader", confinement=confinement, cwd="/")
     assert text.startswith(f"{tmp_path} {tmp_path} beside it\n")
     assert (status, "PermissionError" in text, (tmp_path / "own").read_text()) == (1, True, "mine")
+    assert host.refused == [("openat", "write", str(host.folder / "reader" / "agent.py"))]
     status, text = host.run("reader", confinement={**confinement, "write": [str(tmp_path / "none")]})
     assert (status, text.startswith("agent host: reader cannot be confined: ")) == (126, True)
 
@@ -198,7 +199,7 @@ def test_a_fork_that_fails_leaks_no_descriptor(monkeypatch: pytest.MonkeyPatch) 
         agent = manifest.find(None)[0]["math"]
         before = len(list(Path("/proc/self/fd").iterdir()))
         with pytest.raises(BlockingIOError):
-            host._fork(agent, Start(1, "math"), [])
+            host._fork(agent, Start(1, "math"), None, [])
         assert before == len(list(Path("/proc/self/fd").iterdir()))
         os.close(host._wake_r)
         os.close(host._wake_w)

@@ -56,6 +56,20 @@ def successes(told: dict[str, str]) -> dict[str, str]:
     return {name: how for name, how in told.items() if not how.startswith("denied: ")}
 
 
+def untold(home: System, told: dict[str, str]) -> set[str]:
+    """Attacks of the newest process of which the audit log says nothing."""
+    rows = [row for row in home.json("audit", str(home.json("ps", "--all")[-1]["pid"])) if row["what"] == "decision"]
+    assert {row["outcome"] for row in rows} == {"deny"}
+    num_rows = dict.fromkeys(told, 0)
+    name = ""
+    for row in rows:
+        if row["action"] == "sandbox:create" and row["resource"][1:] in num_rows:
+            name = row["resource"][1:]
+        else:
+            num_rows[name] += 1
+    return {name for name, num in num_rows.items() if not num}
+
+
 def test_files_outside_stay_as_they_are(home: System, kernel_pid: int) -> None:
     secret = home.home / "secret.txt"
     before = secret.stat()
@@ -68,6 +82,7 @@ def test_files_outside_stay_as_they_are(home: System, kernel_pid: int) -> None:
         kernel_pid=kernel_pid,
     )
     assert successes(told) == {}
+    assert untold(home, told) == set()
     assert secret.read_text() == SECRET
     assert (before.st_mode, before.st_mtime_ns, before.st_nlink) == (
         (after := secret.stat()).st_mode,
@@ -77,13 +92,47 @@ def test_files_outside_stay_as_they_are(home: System, kernel_pid: int) -> None:
 
 
 def test_there_is_no_socket_but_the_line(home: System) -> None:
-    assert successes(attack(home, "sockets", kernel_socket=str(home.home / "kernel.sock"))) == {}
+    told = attack(home, "sockets", kernel_socket=str(home.home / "kernel.sock"))
+    assert successes(told) == {}
+    assert untold(home, told) == set()
 
 
 def test_other_processes_are_out_of_reach(home: System, kernel_pid: int, sibling: int) -> None:
-    assert successes(attack(home, "processes", kernel_pid=kernel_pid, sibling=sibling)) == {}
+    told = attack(home, "processes", kernel_pid=kernel_pid, sibling=sibling)
+    assert successes(told) == {}
+    # A missing call makes programs fall back, to one that is told; a raised limit is refused by the system itself.
+    assert untold(home, told) == {"clone3", "own limits"}
     os.kill(sibling, 0)
     assert home.json("kernel", "status")["pid"] == kernel_pid
+
+
+def test_what_programs_look_for_in_vain_is_no_refusal(home: System) -> None:
+    told = attack(home, "absent")
+    assert {name: how.split(" ")[1] for name, how in told.items()} == {
+        "file": "FileNotFoundError",
+        "new file in no folder": "FileNotFoundError",
+        "folder that exists": "FileExistsError",
+        "remove": "FileNotFoundError",
+        "program": "FileNotFoundError",
+        "name that is none": "OSError",
+        "name that is too long": "OSError",
+        "pipe by its name": "NotADirectoryError",
+    }
+    assert untold(home, told) == told.keys()
+
+
+def test_a_refused_call_is_the_delay_of_its_caller(home: System) -> None:
+    """Who tries without end is told of for each try, and gets only so many."""
+    told = attack(home, "insist", seconds=3)
+    rows = home.json("audit", str(home.json("ps", "--all")[-1]["pid"]), "-n", "5000")
+    assert sum(row["action"] == "sandbox:socket" for row in rows) == told["num"]
+    assert 200 <= told["num"] < 200 + 20 * 10
+
+
+def test_threads_and_deep_folders_delay_nobody_else(home: System) -> None:
+    pid = home.start("hostile", json.dumps({"do": "open_deep", "seconds": 6}))
+    home.ok("run", "hostile", json.dumps({"do": "absent"}))
+    home.ok("wait", str(pid))
 
 
 def test_memory_has_an_end(home: System) -> None:

@@ -92,6 +92,12 @@ class AgentSandbox:
         if self._guard is None:
             self._guard = asyncio.create_task(self._keep_guard(over))
 
+    def refused(self, pid: Pid, call: str, action: str, what: str) -> None:
+        """The system has refused a call of the process."""
+        ward = self._wards.get(pid)
+        if ward is not None:
+            self._tell(replace(_entry(ward.process, f"sandbox:{action}", f"the sandbox refused {call}"), resource=what))
+
     async def leave(self, pid: Pid) -> None:
         """The process has ended: its folder goes."""
         ward = self._wards.pop(pid, None)

@@ -12,6 +12,8 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from aios_kernel.client.bucket import TokenBucket
+
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 256  # of one agent: each is a syscall under way, or waits for the next
@@ -20,19 +22,6 @@ MAX_CONNECTIONS: Final = 256  # of one agent: each is a syscall under way, or wa
 BURST: Final = 64
 PER_S: Final = 100.0
 _SEND_BYTES: Final = 4_096  # of descriptors on their way to an agent that does not take them
-
-
-class Pace:
-    """So many at once, and then so many a second."""
-
-    def __init__(self, burst: int, per_s: float, now: float) -> None:
-        self._burst, self._per_s = burst, per_s
-        self._left, self._at = float(burst), now
-
-    def take(self, now: float) -> float:
-        """One has come; returns for how many seconds no other should."""
-        self._left, self._at = min(self._burst, self._left + (now - self._at) * self._per_s) - 1, now
-        return max(0.0, -self._left / self._per_s)
 
 
 class Traffic:
@@ -44,7 +33,7 @@ class Traffic:
     """
 
     def __init__(self, now: float) -> None:
-        self.pace = Pace(BURST, PER_S, now)
+        self.pace = TokenBucket(BURST, PER_S, now)
         self.open: set[asyncio.Transport] = set()
         self.num_malformed = 0
         self.on_closed: Callable[[], None] = lambda: None

@@ -4,9 +4,10 @@
 """
 
 # It is these very calls that are tried.
-# ruff: noqa: PTH101, PTH102, PTH104, PTH108, PTH123, PTH208
+# ruff: noqa: PTH101, PTH102, PTH103, PTH104, PTH108, PTH123, PTH208, PTH211
 
 import asyncio
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -32,9 +33,11 @@ async def main(agent):
 
 
 def tried(attacks):
-    """What each attack came to, by its name."""
+    """What each attack came to, by its name. A folder that it cannot make says in the audit log whose rows follow."""
     told = {}
     for name, attack in attacks.items():
+        with contextlib.suppress(PermissionError):
+            os.mkdir(f"/{name}")
         try:
             told[name] = f"GOT {attack()!r}"[:200]
         except (OSError, MemoryError, ValueError) as error:
@@ -62,6 +65,7 @@ async def files(agent, secret, folder, other, kernel_pid):
         "read": lambda: Path(secret).read_text(),
         "read by ..": (scratch / "../../../config/config.toml").read_text,
         "read by a symlink": link.read_text,
+        "a name that is no text": lambda: open(os.fsencode(folder) + b"/caf\xe9", "w"),
         "list by a symlink": lambda: os.listdir(scratch / "up"),
         "write by a symlink": lambda: link.write_text("x"),
         "hard link": lambda: os.link(secret, scratch / "hard"),
@@ -87,7 +91,7 @@ async def files(agent, secret, folder, other, kernel_pid):
         "memory of the kernel": lambda: open(f"/proc/{kernel_pid}/mem", "r+b"),
         "root of the kernel": lambda: os.listdir(f"/proc/{kernel_pid}/root/"),
         "descriptors of the host": lambda: os.listdir(f"/proc/{os.getppid()}/fd"),
-        "list /proc": lambda: os.listdir("/proc"),
+        "list of all processes": lambda: os.listdir("/proc"),
         "a device": lambda: os.mknod(scratch / "disk", 0o600 | 0o060000, os.makedev(8, 0)),
         "mount": lambda: syscall(165, 40, b"none", b"/tmp", b"tmpfs", 0, None),
         "another root": lambda: os.chroot(scratch),
@@ -159,6 +163,53 @@ async def processes(agent, kernel_pid, sibling):
     })  # fmt: skip
     os.kill(os.getpid(), 0)  # itself it may
     return told
+
+
+async def absent(agent):
+    """What is not there, or is already."""
+    return tried({
+        "file": lambda: open("/etc/nothing-of-this-name"),
+        "new file in no folder": lambda: open("/no-such-folder/file", "w"),
+        "folder that exists": lambda: os.mkdir("/usr"),
+        "remove": lambda: os.unlink("/etc/nothing-of-this-name"),
+        "program": lambda: os.execv("/no-such-program", ["x"]),
+        "name that is none": lambda: syscall(257, 56, -100, None, 0),
+        "name that is too long": lambda: open("/" + "x" * 5_000),
+        "pipe by its name": lambda: os.listdir("/dev/stdout"),
+    })  # fmt: skip
+
+
+async def insist(agent, seconds):
+    """Be refused, from many threads at once, as often as it gets."""
+    nums, end = [], time.monotonic() + seconds
+
+    def knock():
+        num = 0
+        while time.monotonic() < end:
+            with contextlib.suppress(PermissionError):
+                socket.socket()
+            num += 1
+        nums.append(num)
+
+    await asyncio.gather(*(asyncio.to_thread(knock) for _ in range(5)))
+    return {"num": sum(nums)}
+
+
+async def open_deep(agent, seconds):
+    """Give the host names that take it long, from many threads at once."""
+    deep = "/".join(["d"] * 400)
+    os.makedirs(deep)
+    for number in range(1_500):
+        os.symlink(f"link{number + 1}", f"link{number}")
+    end = time.monotonic() + seconds
+
+    def knock():
+        while time.monotonic() < end:
+            os.close(os.open(deep, os.O_RDONLY))
+            with contextlib.suppress(OSError):
+                os.open("link0", os.O_RDONLY)
+
+    await asyncio.gather(*(asyncio.to_thread(knock) for _ in range(20)))
 
 
 async def memory(agent, limit):
@@ -310,5 +361,8 @@ async def witness(agent, seconds):
 
 
 GROUPS = {
-    each.__name__: each for each in (files, sockets, processes, memory, disk, threads, frames, flood, sleep, witness)
+    each.__name__: each
+    for each in (
+        files, sockets, processes, absent, insist, open_deep, memory, disk, threads, frames, flood, sleep, witness
+    )
 }  # fmt: skip

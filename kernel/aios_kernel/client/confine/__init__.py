@@ -10,6 +10,7 @@ Left open, and known: names, sizes and times of files elsewhere can be asked for
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import struct
@@ -63,8 +64,15 @@ def why_not() -> str:
     return seccomp.why_not()
 
 
-def apply(confinement: Confinement) -> None:
+def apply(confinement: Confinement, *, heard: bool = False) -> int | None:
     """Confine the calling process, which has one thread. There is no way back.
+
+    Args:
+        heard: another process is to hear of what is refused, and to answer (`confine.notices`).
+
+    Returns:
+        The descriptor for that process: the caller sends it there and closes it. None: nobody will hear of refusals;
+        with `heard` because somebody else listens to this process already, such as what a container is run by.
 
     Raises:
         OSError: it is not confined, or not fully: it must end.
@@ -72,7 +80,15 @@ def apply(confinement: Confinement) -> None:
     set_limits(dict(_limits(confinement)))
     drop_capabilities()
     landlock.restrict(confinement.read, confinement.write)
-    seccomp.install(seccomp.alone(os.getpid()))
+    calls = seccomp.alone(os.getpid())
+    if heard:
+        try:
+            return seccomp.install_heard(calls)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+    seccomp.install(calls)
+    return None
 
 
 def _limits(confinement: Confinement) -> Iterator[tuple[int, int]]:

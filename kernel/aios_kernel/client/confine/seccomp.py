@@ -3,7 +3,8 @@
 Most calls are harmless to others and stay; refused is what reaches another process, file or socket in ways that
 Landlock does not watch (landlock(7), "Filesystem flags" and "Current limitations"), and what few programs need and
 attacks on the system begin with. A refused call fails with EPERM, as for lack of permission; one that the table's
-author did not know with ENOSYS, as on a system without it, so that programs fall back.
+author did not know with ENOSYS, as on a system without it, so that programs fall back. Where somebody listens, refused
+calls and those by names of files are held until the listener has said what becomes of each (`confine.notices`).
 Source: seccomp(2), linux/filter.h, linux/seccomp.h; numbers from asm/unistd_64.h (x86-64) and asm-generic/unistd.h.
 """
 
@@ -57,6 +58,17 @@ _NUMBERS: Final[dict[str, tuple[int | None, int | None]]] = {  # (x86-64, aarch6
     "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39),
     "pivot_root": (155, 41), "chroot": (161, 51), "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265),
     "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
+    "setuid": (105, 146), "setgid": (106, 144), "setreuid": (113, 145), "setregid": (114, 143),
+    "setresuid": (117, 147), "setresgid": (119, 149), "setgroups": (116, 159), "setfsuid": (122, 151),
+    "setfsgid": (123, 152), "capset": (126, 91),
+    "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "init_module": (175, 105),
+    "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104), "settimeofday": (164, 170),
+    "clock_settime": (227, 112), "sethostname": (170, 161), "setdomainname": (171, 162), "acct": (163, 89),
+    "quotactl": (179, 60), "iopl": (172, None), "ioperm": (173, None), "vhangup": (153, 58),
+    "creat": (85, None), "unlink": (87, None), "unlinkat": (263, 35), "rmdir": (84, None),
+    "mkdir": (83, None), "mkdirat": (258, 34), "mknod": (133, None), "mknodat": (259, 33),
+    "rename": (82, None), "renameat": (264, 38), "renameat2": (316, 276), "link": (86, None), "linkat": (265, 37),
+    "symlink": (88, None), "symlinkat": (266, 36), "execve": (59, 221), "execveat": (322, 281),
     "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "syslog": (103, 116),
     "modify_ldt": (154, None), "personality": (135, 92),
     "prctl": (157, 167), "fcntl": (72, 25), "ioctl": (16, 29),
@@ -98,7 +110,14 @@ _SYSTEM_CALLS: Final = (
     "io_uring_setup", "io_uring_enter", "io_uring_register", "keyctl", "add_key", "request_key", "bpf",
     "perf_event_open", "userfaultfd", "syslog", "modify_ldt", "personality", "name_to_handle_at", "open_by_handle_at",
     "fanotify_init", "inotify_add_watch", "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_tree",
-    "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "quotactl_fd",
+    "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "quotactl", "quotactl_fd", "setuid",
+    "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "setfsuid", "setfsgid", "capset", "reboot",
+    "swapon", "swapoff", "init_module", "finit_module", "delete_module", "kexec_load", "settimeofday", "clock_settime",
+    "sethostname", "setdomainname", "acct", "iopl", "ioperm", "vhangup",
+)
+NAMING_CALLS: Final = (  # those that Landlock decides by the name of a file
+    "open", "openat", "creat", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "mknod", "mknodat", "rename",
+    "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "execve", "execveat",
 )
 # fmt: on
 
@@ -131,7 +150,7 @@ def alone(pid: int) -> dict[str, Refuse]:
         "clone": Refuse(argument=0, mask=_THREAD, values=(0,)),
         "open": Refuse(argument=1, mask=truncating, values=(os.O_TRUNC | os.O_RDONLY,)),
         "openat": Refuse(argument=2, mask=truncating, values=(os.O_TRUNC | os.O_RDONLY,)),
-        "prctl": Refuse(argument=0, values=(1,)),  # PR_SET_PDEATHSIG: it dies with its host
+        "prctl": Refuse(argument=0, values=(1, 4)),  # PR_SET_PDEATHSIG, PR_SET_DUMPABLE: its host ends and reads it
         "fcntl": Refuse(argument=1, values=(8, 10, 15)),  # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to whom it likes
         # TIOCSTI and TIOCLINUX type into a terminal; FIOSETOWN and SIOCSPGRP are F_SETOWN again.
         "ioctl": Refuse(argument=1, values=(0x5412, 0x541C, 0x8901, 0x8902)),
@@ -155,6 +174,11 @@ _RETURN: Final = 0x06
 _ALLOW: Final = 0x7FFF0000
 _ERRNO: Final = 0x00050000
 _AT_NUMBER, _AT_ARCH, _AT_ARGUMENTS = 0, 4, 16
+_NOTIFY: Final = 0x7FC00000
+_SECCOMP: Final = (317, 277)  # the call's number
+_SET_MODE_FILTER: Final = 1
+_NEW_LISTENER: Final = 1 << 3
+_WAIT_KILLABLE: Final = 1 << 5  # a held call ends by SIGKILL alone: it is heard of once
 _PR_SET_SECCOMP: Final = 22
 _MODE_FILTER: Final = 2
 
@@ -162,11 +186,28 @@ _Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, K
 
 
 class _Program(ctypes.Structure):
+    """struct sock_fprog."""
+
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
+    def __init__(self, code: list[_Instruction]) -> None:
+        super().__init__(len(code), b"".join(struct.pack("HBBI", *each) for each in code))
 
-def program(calls: Mapping[str, Refuse], machine: str) -> list[_Instruction]:
-    """The filter: one block a call, each of which ends it."""
+
+def heard(calls: Mapping[str, Refuse]) -> dict[str, Refuse]:
+    """The same, for a listener, who hears of calls by names of files too."""
+    return {**calls, **dict.fromkeys(NAMING_CALLS, _ALWAYS)}
+
+
+def names(machine: str) -> dict[int, str]:
+    """The calls of the table by their numbers on a machine."""
+    column = _MACHINES[machine]
+    own = {row[column]: name for name, row in _NUMBERS.items()}
+    return {number: name for number, name in own.items() if number is not None} | {n: name for name, n in _SAME.items()}
+
+
+def program(calls: Mapping[str, Refuse], machine: str, *, listen: bool = False) -> list[_Instruction]:
+    """The filter: one block a call, each of which ends it. listen: who listens is asked, instead of EPERM."""
     column = _MACHINES[machine]
     code: list[_Instruction] = [
         (_LOAD, 0, 0, _AT_ARCH),
@@ -179,13 +220,14 @@ def program(calls: Mapping[str, Refuse], machine: str) -> list[_Instruction]:
     for name, refuse in calls.items():
         number = _SAME[name] if name in _SAME else _NUMBERS[name][column]
         if number is not None:
-            block = list(_block(refuse))
+            heard = listen and refuse.error == errno.EPERM
+            block = list(_block(refuse, _NOTIFY if heard else _ERRNO | refuse.error))
             code += [(_IF_EQUAL, 0, len(block), number), *block]
     return [*code, (_RETURN, 0, 0, _ALLOW)]
 
 
-def _block(refuse: Refuse) -> Iterable[_Instruction]:
-    refused, allowed = _ERRNO | refuse.error, _ALLOW
+def _block(refuse: Refuse, refused: int) -> Iterable[_Instruction]:
+    allowed = _ALLOW
     if refuse.argument is None:
         return [(_RETURN, 0, 0, refused)]
     on_match, else_ = (allowed, refused) if refuse.unless else (refused, allowed)
@@ -201,7 +243,21 @@ def _block(refuse: Refuse) -> Iterable[_Instruction]:
 
 def install(calls: Mapping[str, Refuse]) -> None:
     """Filter the calling thread's system calls from now on; it has no_new_privs. Raises OSError."""
-    code = program(calls, platform.machine())
-    packed = b"".join(struct.pack("HBBI", *each) for each in code)
-    if LIBC.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(_Program(len(code), packed)), 0, 0) != 0:
+    filter = _Program(program(calls, platform.machine()))
+    if LIBC.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(filter), 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_SECCOMP)")
+
+
+def install_heard(calls: Mapping[str, Refuse]) -> int:
+    """Like `install`, for a listener: returns its descriptor, by which `confine.notices` answers.
+
+    Every held call waits for that; once the descriptor is closed they fail with ENOSYS. Whoever is filtered must not
+    keep it. Raises OSError; EBUSY: somebody listens to this process already.
+    """
+    filter = _Program(program(heard(calls), platform.machine(), listen=True))
+    number = _SECCOMP[_MACHINES[platform.machine()]]
+    for flags in (_NEW_LISTENER | _WAIT_KILLABLE, _NEW_LISTENER):  # the former is newer: Linux 5.19
+        fd = int(LIBC.syscall(number, _SET_MODE_FILTER, flags, ctypes.byref(filter)))
+        if fd >= 0:
+            return fd
+    raise OSError(ctypes.get_errno(), "seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)")
