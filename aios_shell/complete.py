@@ -229,8 +229,13 @@ def at_cursor(text: str, world: World) -> Iterator[tuple[Candidate, int]]:
 
 _BASH: Final = """\
 _aios() {
-    local IFS=$'\\n'
-    COMPREPLY=($(aios __complete -- $((COMP_CWORD - 1)) "${COMP_WORDS[@]:1}" 2>/dev/null | cut -f1))
+    local candidate
+    COMPREPLY=()
+    while IFS= read -r candidate; do
+        [[ $candidate == "~"* ]] || printf -v candidate %q "$candidate"
+        COMPREPLY+=("$candidate")
+    done < <(aios __complete -- $((COMP_CWORD - 1)) "${COMP_WORDS[@]:1}" 2>/dev/null | cut -f1)
+    if [[ ${COMPREPLY[0]} == */ ]]; then compopt -o nospace; fi
 }
 complete -o default -F _aios aios
 """

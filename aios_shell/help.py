@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import textwrap
 
-from aios_shell.registry import verbs, visible
+from aios_shell.registry import find, verbs, visible
 from aios_shell.spec import CommandSpec, Param
 
-WIDTH = 88  # wraps the same on every terminal, so that golden texts and readers agree
+WIDTH = 80  # wraps the same on every terminal, so that golden texts and readers agree
 
 
 def overview() -> str:
     """`aios help`: the commands by category, and the command language in a few lines."""
-    width = max(len(spec.name) for spec in visible()) + 2
+    indent = max(len(spec.name) for spec in visible()) + 4
     parts = ["usage: aios [-c LINE | -f FILE | COMMAND ... | AGENT TASK ...]\n"]
     for category in dict.fromkeys(spec.category for spec in visible()):
         parts.append(f"\n{category}\n")
-        parts += [f"  {spec.name:<{width}}{spec.summary}\n" for spec in visible() if spec.category == category]
+        parts.append(_columns([(spec.name, spec.summary) for spec in visible() if spec.category == category], indent))
     parts.append(LANGUAGE)
     return "".join(parts)
 
@@ -34,7 +34,7 @@ Command lines
 
 def command_help(spec: CommandSpec) -> str:
     """`aios help COMMAND`, and what --help prints."""
-    parts = [f"usage: {usage(spec)}\n\n{spec.summary}\n"]
+    parts = [f"usage: {usage(spec)}\n\n{textwrap.fill(spec.summary, WIDTH)}\n"]
     for title, params in (("Arguments", spec.arguments), ("Options", spec.options)):
         if params:
             rows = [(_label(param), _description(param)) for param in params]
@@ -45,7 +45,12 @@ def command_help(spec: CommandSpec) -> str:
 
 
 def noun_help(noun: str) -> str:
-    return f"usage: aios {noun} COMMAND\n\n" + _columns([(spec.name, spec.summary) for spec in verbs(noun)])
+    """`aios help NOUN`, and what --help prints after a noun alone."""
+    alone = find([noun])[0]
+    assert alone is not None
+    rows = _columns([(spec.name, spec.summary) for spec in verbs(noun)])
+    hint = f"`aios {noun}` alone is `aios {alone.name}`; `aios help {alone.name}` tells more."
+    return f"usage: aios {noun} [COMMAND]\n\n{rows}\n{hint}\n"
 
 
 def usage(spec: CommandSpec) -> str:
@@ -85,13 +90,14 @@ def _label(param: Param) -> str:
 
 
 def _description(param: Param) -> str:
-    if param.flags and param.default not in (None, False):
+    if param.flags and param.default not in (None, False, ""):
         return f"{param.help} Default: {param.default}."
     return param.help
 
 
-def _columns(rows: list[tuple[str, str]]) -> str:
-    indent = max(len(left) for left, _ in rows) + 4
+def _columns(rows: list[tuple[str, str]], indent: int = 0) -> str:
+    """Two columns, the right one wrapped. indent: where it begins; 0: as far left as it can."""
+    indent = indent or max(len(left) for left, _ in rows) + 4
     text = ""
     for left, right in rows:
         first, *rest = textwrap.wrap(right, WIDTH - indent) or [""]

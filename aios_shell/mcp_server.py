@@ -108,7 +108,8 @@ def _object(spec: ToolSpec) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def _lines(fd: int) -> AsyncIterator[AsyncIterator[str]]:
     """The lines of standard input, which a thread would wait for even when there is nobody to serve any more."""
-    if stat.S_ISREG(os.fstat(fd).st_mode):
+    mode = os.fstat(fd).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)):  # /dev/null cannot be waited for
         raise BadRequest("standard input is a file: an MCP client speaks through a pipe")
     blocking = os.get_blocking(fd)
     reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)

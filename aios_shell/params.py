@@ -28,7 +28,7 @@ RUN_OPTIONS: Final = (
         metavar="C",
     ),
     Param("max_tokens", "End it after N tokens.", int, ("--max-tokens",), metavar="N", minimum=1),
-    Param("deadline", "End it after S seconds, exit code 124.", float, ("--deadline",), metavar="S", minimum=0),
+    Param("deadline", "End it after S seconds, exit code 124.", float, ("--deadline",), metavar="S", minimum=0.001),
     flag("bg", "Do not wait: print the pid and go on."),
     Param("json", 'With --bg: print {"pid": N}.', bool, ("--json",), default=False),
 )

@@ -279,6 +279,9 @@ _DEFAULT_VERB: Final = {
     "tools": "ls",
 }
 
+# After a noun these ask about all of its commands, not about the one that it does alone.
+HELP_WORDS: Final = ("help", "--help", "-h")
+
 
 def visible() -> list[CommandSpec]:
     return [spec for spec in COMMANDS if not spec.hidden]
@@ -299,10 +302,13 @@ def verbs(noun: str) -> list[CommandSpec]:
 
 
 def find(words: list[str]) -> tuple[CommandSpec | None, list[str]]:
-    """The command that `words` begin with and the words left for it; None when a noun has no such verb."""
+    """The command that `words` begin with and the words left for it; None when a noun has no such verb, or is asked
+    for its help."""
     noun = words[0]
     if noun in _BY_NAME:
         return _BY_NAME[noun], words[1:]
+    if len(words) > 1 and words[1] in HELP_WORDS:
+        return None, words[2:]
     if len(words) == 1 or words[1].startswith("-") or words[1].isdigit():
         return _BY_NAME[f"{noun} {_DEFAULT_VERB[noun]}"], words[1:]
     return _BY_NAME.get(f"{noun} {words[1]}"), words[2:]

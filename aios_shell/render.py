@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from aios_shell.io import Io
 from aios_shell.text import one_line
 
-LAST_COLUMN = 24  # characters of the last column that are worth a column dropped before it
+GAP: Final = "  "  # between columns
+LAST_COLUMN: Final = 24  # characters of the last column that are worth a column dropped before it
 
 STATE_STYLES: Final = {
     "asking": "bold yellow reverse",
@@ -55,20 +56,29 @@ def facts(io: Io, pairs: Sequence[tuple[str, object]]) -> None:
     io.write("".join(f"{name:<{width}}{one_line(str(value))}\n" for name, value in pairs))
 
 
+def _width(text: str) -> int:
+    """Columns that it takes on a terminal: Chinese characters and most emoji take two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
 def _widths(columns: Sequence[str], cells: list[list[str]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    return [max(map(_width, column)) for column in zip(columns, *cells, strict=True)]
+
+
+def _aligned(columns: Sequence[str], row: Sequence[str], widths: list[int], right: frozenset[str]) -> list[str]:
+    """The row's cells, each as wide on the screen as its column."""
+    pads = [" " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
+    return [pad + cell if name in right else cell + pad for name, cell, pad in zip(columns, row, pads, strict=True)]
 
 
 def _plain(columns: Sequence[str], cells: list[list[str]], right: frozenset[str]) -> str:
     widths = _widths(columns, cells)
-    lines = []
-    for row in (list(columns), *cells):
-        parts = [
-            cell.rjust(width) if name in right else cell.ljust(width)
-            for name, cell, width in zip(columns, row, widths, strict=True)
-        ]
-        lines.append("  ".join(parts).rstrip() + "\n")
-    return "".join(lines)
+    rows = [_aligned(columns, row, widths, right) for row in (columns, *cells)]
+    return "".join(GAP.join(row).rstrip() + "\n" for row in rows)
 
 
 def _fitting(
@@ -86,31 +96,29 @@ def _fitting(
 
 
 def _rich(io: Io, columns: Sequence[str], cells: list[list[str]], right: frozenset[str]) -> str:
+    """Each row one line, cut where the terminal ends: the first columns are those that a reader cannot do without."""
     from io import StringIO
 
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    *widths, _ = _widths(columns, cells)
-    for name, width in zip(columns, [*widths, None], strict=True):
-        justify: Literal["left", "right"] = "right" if name in right else "left"
-        drawn.add_column(name, justify=justify, min_width=width, no_wrap=True, overflow="ellipsis")
-    for row in cells:
-        styles = [
-            STATE_STYLES.get(cell, "") if name == "STATE" else "" for name, cell in zip(columns, row, strict=True)
-        ]
-        drawn.add_row(*(Text(cell, style, overflow="ellipsis") for cell, style in zip(row, styles, strict=True)))
     out = StringIO()
-    Console(
+    console = Console(
         file=out,
         width=io.columns,
         force_terminal=io.color,
         color_system="auto" if io.color else None,
         no_color=not io.color,
         highlight=False,
-    ).print(drawn)
+    )
+    widths = _widths(columns, cells)
+    for row in (columns, *cells):
+        line = Text()
+        for name, cell, text in zip(columns, row, _aligned(columns, row, widths, right), strict=True):
+            style = "bold" if row is columns else STATE_STYLES.get(cell, "") if name == "STATE" else ""
+            line.append(GAP if line else "").append(text, style)
+        line.rstrip()
+        console.print(line, no_wrap=True, overflow="ellipsis")
     return out.getvalue()
 
 

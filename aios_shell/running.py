@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 from aios_kernel.client import KernelClient, Stream, event_of, is_error, output_bytes
 from aios_kernel.errors import InvalidState, KernelError, KernelUnreachable
-from aios_kernel.protocol import Event, EventKind, Signal
+from aios_kernel.protocol import Event, EventKind, ProcState, Signal
 from aios_shell.io import Io, write_all
 from aios_shell.text import TerminalText
 
 DETACHED = 130
-_KINDS = (EventKind.STDOUT, EventKind.STDERR, EventKind.EXIT)
+_KINDS = (EventKind.STDOUT, EventKind.STDERR, EventKind.STATE, EventKind.EXIT)
 
 
 class AgentRun:
@@ -63,7 +63,10 @@ class AgentRun:
             event = event_of(data)
             if event.kind is EventKind.EXIT:
                 return int(event.data)
-            self._write(event)
+            if event.kind is EventKind.STATE:
+                self._tell_question(event.data)
+            else:
+                self._write(event)
         self._begin_line()
         if self._detached:
             self._io.note(f"process {self._pid} goes on without this terminal; `aios attach {self._pid}` comes back")
@@ -82,6 +85,15 @@ class AgentRun:
         self._begin_line()
         with contextlib.suppress(OSError):  # nobody reads its narration: no reason to end it
             write_all(self._io.stderr, self._safe(self._io.stderr, data))
+
+    def _tell_question(self, change: str) -> None:
+        """It waits for a person, who would else see nothing at all."""
+        state, _, question = change.partition(" ")
+        if (
+            state == ProcState.ASKING and self._client.proc(self._pid).state is ProcState.ASKING
+        ):  # not one long answered
+            self._begin_line()
+            self._io.note(f"{question}? `aios approve {self._pid}` or `aios deny {self._pid}`, in another terminal")
 
     def _begin_line(self) -> None:
         if self._mid_line and self._io.tty(self._io.stderr):

@@ -95,7 +95,7 @@ def _noun(words: list[str], io: Io) -> int:
     from aios_shell.help import noun_help
 
     noun, verb = words[:2]
-    if verb == "help":
+    if verb in registry.HELP_WORDS:
         io.write(noun_help(noun))
         return 0
     names = [spec.name.split()[1] for spec in registry.verbs(noun)]
@@ -164,6 +164,8 @@ def _annotation(param: Param) -> Any:
 def _convert(param: Param, text: Any) -> Any:
     """One value of `param`. Raises ValueError, in words for a person."""
     value: Any
+    if param.required and not text:
+        raise ValueError("it is empty")
     try:
         value = param.kind(text)
     except ValueError:

@@ -200,12 +200,12 @@ class Host:
             with socket.socket(fileno=_CHANNEL_FD) as channel:
                 if confinement is not None:
                     _tell_of_listener(channel, confined.enter(confinement))
-            code = runner.run(agent, start)
+            code = int(runner.run(agent, start)) & 0xFF
         except OSError as error:  # a runner raises nothing
             _log(f"{agent.name} cannot be confined: {error}")
             code = UNCONFINED_EXIT
         finally:
-            os._exit(code & 0xFF)  # the host's own exit handlers and buffers are not the agent's
+            os._exit(code)  # the host's own exit handlers and buffers are not the agent's
 
     def _leave_host(self, fds: list[int]) -> None:
         """Drop everything inherited: signal dispositions, descriptors, the right to outlive the host."""

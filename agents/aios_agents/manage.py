@@ -37,6 +37,7 @@ def new(agents: Path, name: str, *, as_class: bool) -> Path:
     if folder.exists():
         raise ManageError(f"{folder} is there already")
     scaffold.write(folder, name, as_class=as_class)
+    _tell_hidden(name)
     return folder
 
 
@@ -49,7 +50,7 @@ def install(agents: Path, source: str, *, force: bool) -> Manifest:
     with tempfile.TemporaryDirectory(prefix="install-", dir=agents.parent) as scratch:  # one file system: it is moved
         fetched = Path(scratch) / "agent"
         sources.fetch(source, fetched, Path(scratch))
-        found = manifest.read(fetched)
+        found = _read(fetched, source)
         folder = agents / found.name
         if os.path.lexists(folder) and not force:
             raise ManageError(f"an agent {found.name} is installed: remove it first, or say --force")
@@ -57,7 +58,21 @@ def install(agents: Path, source: str, *, force: bool) -> Manifest:
         if os.path.lexists(folder):
             folder.rename(Path(scratch) / "former")
         fetched.rename(folder)
+    _tell_hidden(found.name)
     return manifest.read(folder)
+
+
+def _read(fetched: Path, source: str) -> Manifest:
+    """Its manifest; what is wrong with that is told of the source, not of our copy."""
+    try:
+        return manifest.read(fetched)
+    except ManifestError as error:
+        raise ManifestError(str(error).replace(f"{fetched}/", f"{source}: ")) from error
+
+
+def _tell_hidden(name: str) -> None:
+    if name in manifest.find(None)[0]:
+        note(f"aios: it takes the place of the {name} that comes with aios, until `aios agents rm {name}`")
 
 
 def remove(agents: Path, name: str) -> None:

@@ -62,7 +62,7 @@ class Manifest:
     system: str | None = None
     tools: tuple[str, ...] = ()  # kernel tools
     group: str = "user"  # its processes are of this group, or of a lesser one where they are started so
-    reads_stdin: bool = False
+    reads_stdin: bool = False  # where the manifest does not say, an agent without code does
     overflow: Overflow | None = None  # what to do with a prompt that outgrows the window; None: as configured
     max_tokens: int | None = None  # [limits]: the longest single reply; None: the protocol's default
     deadline_s: float | None = None  # [limits]: the longest that it runs where it is not started with a deadline
@@ -103,7 +103,13 @@ class Manifest:
             module_name = f"{__package__}.bundled.{self.folder.name}.{module_name}"
         elif str(self.folder) not in sys.path:
             sys.path.insert(0, str(self.folder))
-        function = getattr(importlib.import_module(module_name), function_name, None)
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name != module_name:  # something that the agent imports
+                raise
+            raise ManifestError(f"{self.folder / FILE}: entry: there is no module {module_name}") from error
+        function = getattr(module, function_name, None)
         if not callable(function):
             raise ManifestError(f"{self.folder / FILE}: entry: {module_name} has no function {function_name}")
         return cerebrum.program(function, self.folder) if self.foreign else function
@@ -118,6 +124,8 @@ def read(folder: Path) -> Manifest:
         path, parse = folder / cerebrum.FILE, cerebrum.parse
     try:
         table = parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ManifestError(f"{path}: there is none") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:  # the parser's own, and what some texts drive it into
@@ -133,7 +141,7 @@ def read(folder: Path) -> Manifest:
         system=table.get("system"),
         tools=tuple(table.get("tools", ())),
         group=table.get("group", "user"),
-        reads_stdin=table.get("reads_stdin", False),
+        reads_stdin=table.get("reads_stdin", "system" in table),
         overflow=Overflow(table["overflow"]) if "overflow" in table else None,
         max_tokens=limits.get("max_tokens"),
         deadline_s=limits.get("deadline_s"),

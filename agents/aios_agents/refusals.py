@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from aios_kernel.client.bucket import TokenBucket
 from aios_kernel.client.confine import Confinement
 from aios_kernel.client.confine.notices import Call, Listener
 from aios_kernel.client.confine.reach import Reach, Refusal
-from aios_kernel.client.bucket import TokenBucket
 
 # Seconds of the host's time, for one agent: so much at once, then so much a second. A call takes it 50 microseconds, so
 # a program with a thousand imports is not held up.

@@ -71,7 +71,7 @@ def run(manifest: Manifest, start: Start) -> int:
     _open_streams()
     python = manifest.python
     if python is not None:
-        return _guarded(lambda: _become(python, manifest, start), manifest.name)
+        return _guarded(lambda: _become(python, manifest, start), manifest)
     return _run_here(manifest, start)
 
 
@@ -91,8 +91,8 @@ def resume(order: dict[str, Any]) -> int:
 
 
 def _run_here(manifest: Manifest, start: Start) -> int:
-    code = _guarded(lambda: _run(manifest, start), manifest.name)
-    flushed = _guarded(_flush, manifest.name)
+    code = _guarded(lambda: _run(manifest, start), manifest)
+    flushed = _guarded(_flush, manifest)
     return code or flushed
 
 
@@ -121,11 +121,20 @@ async def _serve(program: Program, manifest: Manifest, start: Start) -> int:
             history=msgspec.convert(told, History | None),
         )
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, agent.interrupt)
-        return await (agent.run() if isinstance(program, type) else program(agent)) or 0
+        return _exit_code(await (agent.run() if isinstance(program, type) else program(agent)))
 
 
-def _guarded(step: Callable[[], int], name: str) -> int:
+def _exit_code(result: object) -> int:
+    """What the agent's program returned, as its exit code. Raises AgentFailed for what is none."""
+    if result is None or isinstance(result, int):
+        return result or 0
+    kind = type(result).__name__
+    raise AgentFailed(f"it returned {kind}: return nothing or an exit code; agent.write is for the answer")
+
+
+def _guarded(step: Callable[[], int], manifest: Manifest) -> int:
     """`step`'s exit code, or the one that stands for what it raised."""
+    name = manifest.name
     try:
         return step()
     except BrokenPipeError:
@@ -140,8 +149,18 @@ def _guarded(step: Callable[[], int], name: str) -> int:
         return _say(f"{name}: {error}", row_of(error).exit)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else _say(f"{name}: {error}", 1) if error.code else 0
-    except BaseException:
-        return _say(traceback.format_exc().rstrip(), 1)
+    except BaseException as error:
+        return _say(_traceback(error, manifest.folder), 1)
+
+
+def _traceback(error: BaseException, folder: Path) -> str:
+    """From where the agent's own code begins: what called it is nobody's fault. All of it where that is not reached."""
+    own = error.__traceback__
+    while own is not None and not Path(own.tb_frame.f_code.co_filename).is_relative_to(folder):
+        own = own.tb_next
+    if own is None and not isinstance(error, SyntaxError):  # which names its place itself
+        own = error.__traceback__
+    return "".join(traceback.format_exception(type(error), error, own)).rstrip()
 
 
 def _say(text: str, code: int) -> int:

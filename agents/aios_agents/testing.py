@@ -273,6 +273,8 @@ def replay(file: Path) -> list[Reply]:
 
 
 def _recorded(asked: dict[str, Any], reply: dict[str, Any]) -> Reply:
+    if "cut" in asked or "cut" in reply:
+        raise ValueError("a conversation was too long for the journal to keep it whole: record a shorter one")
     messages = asked["messages"][:-1] if asked.get("continue_final_message") else asked["messages"]
     calls = [call(each["name"], **each["arguments"]).say for each in reply["tool_calls"]]
     said = "\n".join(part for part in (reply["text"], *calls) if part)

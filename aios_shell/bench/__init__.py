@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 INTERRUPTED: Final = "interrupted"
+# Memory for contexts takes a second to get and to give; several threads wait for each other where cores are busy.
+QUICK_MODEL: Final = {"slots": 4, "window": 2048, "threads": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,10 @@ class Setting:
         """A kernel for the block, with this configuration. listen: foreign clients reach it too."""
         from aios_shell.bench.lab import lab
 
+        config = config or {}
+        sizes = {"model": {**QUICK_MODEL, **config.get("model", {})}} if self.quick else {}
         listening = {"kernel": {"listen": "127.0.0.1:0"}} if listen else {}
-        with lab({**(config or {}), **listening}, self.cancel) as here:
+        with lab({**config, **sizes, **listening}, self.cancel) as here:
             self.models.add(Path(here.model).name)
             yield here
 

@@ -19,21 +19,22 @@ from aios_shell.bench.trace import Writer
 SLOTS: Final = 4
 NUM_VICTIMS: Final = 3
 NUM_PROGRAMS: Final = NUM_VICTIMS + 1
-FLOOD: Final = 24
+FLOOD, QUICK_FLOOD = 24, 6
 TOKENS: Final = 96
 FLOOD_TOKENS: Final = 1500  # each: the flood lasts longer than the victims
 UNDER_WAY_S: Final = 60.0
 POLICIES: Final = ("fair", "rr")
-FLOODS: Final[dict[str, dict[str, Any]]] = {
-    "children": {"children": FLOOD},
-    "generations": {"calls": FLOOD, "at_once": True},
-}
+FLOODS: Final = ("children", "generations")
 GOAL: Final = Goal(1.2, "at most")
 
 
 def runs(setting: Setting) -> Generator[Run, None, None]:
     """Yields {"alone_s", policy: {flood: seconds of each victim}}."""
-    tokens = 8 if setting.quick else TOKENS
+    tokens, size = (8, QUICK_FLOOD) if setting.quick else (TOKENS, FLOOD)
+    floods: dict[str, dict[str, Any]] = {
+        "children": {"children": size},
+        "generations": {"calls": size, "at_once": True},
+    }
     setting.begin(setting.runs * (1 + len(POLICIES) * len(FLOODS)))
     with setting.lab({"model": {"slots": SLOTS}}) as here:
         for number in range(setting.runs):
@@ -44,7 +45,7 @@ def runs(setting: Setting) -> Generator[Run, None, None]:
             for policy in POLICIES if number % 2 == 0 else POLICIES[::-1]:
                 here.client.set_sched(policy)
                 run[policy] = {}
-                for flood, how in FLOODS.items():
+                for flood, how in floods.items():
                     setting.step(f"run {number + 1}, policy {policy}, a flood of {flood}")
                     run[policy][flood] = _beside_flood(here, writer, tokens, how)
             yield run

@@ -59,8 +59,10 @@ def rows_of(ended: Sequence[Ended]) -> list[Row]:
 class Lab:
     """A running kernel that nobody else uses."""
 
-    def __init__(self, client: KernelClient, home: str) -> None:
+    def __init__(self, client: KernelClient, home: str, threads: int = 0) -> None:
+        """threads: of the bare core, 0: as many as there are cores."""
         self.client = client
+        self.threads = threads
         self.process = psutil.Process(client.status().pid)
         self.model = next(model.path for model in client.models() if model.current)
         self.home = home
@@ -126,7 +128,8 @@ class Lab:
 
     def bare(self, *words: str) -> Row:
         """The same core without a kernel around it (aios_kernel.core.bare), in a process of its own."""
-        command = [*_bare_command(self.model), *words]
+        threads = ["--threads", str(self.threads)] if self.threads else []
+        command = [*_bare_command(self.model), *threads, *words]
         try:
             done = subprocess.run(command, capture_output=True, check=True, timeout=BARE_S, start_new_session=True)
         except subprocess.CalledProcessError as error:
@@ -146,7 +149,7 @@ def lab(config: Config, cancel: Cancel) -> Iterator[Lab]:
         (folder / "config.toml").write_text(_toml(config))
         with aios_home(home):
             try:
-                here = Lab(connect(lambda _notice: None), home)
+                here = Lab(connect(lambda _notice: None), home, int(config.get("model", {}).get("threads", 0)))
             except BaseException:
                 stop(STOP_S)
                 raise

@@ -7,10 +7,10 @@ import sys
 from typing import Final
 
 from aios_kernel.client import paths
-from aios_kernel.errors import NoSuchAgent
-from aios_shell import render
+from aios_kernel.errors import BadRequest, NoSuchAgent
+from aios_shell import registry, render
 from aios_shell.io import Io
-from aios_shell.language.lookup import nearest
+from aios_shell.language.lookup import unknown_agent
 
 _MANAGE: Final = "aios_agents.manage"  # started by name: the shell imports nothing of the agents' room
 
@@ -21,14 +21,13 @@ def ls(io: Io, json: bool) -> None:
         render.json(io, agents)
         return
     rows = [(agent.name, agent.source, ", ".join(agent.tools), agent.description) for agent in agents]
-    render.table(io, ("NAME", "SOURCE", "TOOLS", "DESCRIPTION"), rows)
+    render.table(io, ("NAME", "SOURCE", "TOOLS", "DESCRIPTION"), rows, spare=("TOOLS", "SOURCE"))
 
 
 def show(io: Io, name: str, json: bool) -> None:
-    agents = {agent.name: agent for agent in io.session.connect(io.note).agents()}
-    agent = agents.get(name)
+    agent = io.session.find_agent(name, io.session.connect(io.note))
     if agent is None:
-        raise NoSuchAgent(f"no agent is called '{name}'{nearest(name, list(agents))}")
+        raise NoSuchAgent(f"no agent is called '{name}'{unknown_agent(name, io.session)}")
     if json:
         render.json(io, agent)
         return
@@ -44,6 +43,8 @@ def show(io: Io, name: str, json: bool) -> None:
 
 
 def new(io: Io, name: str, as_class: bool) -> int:
+    if registry.is_builtin(name):
+        raise BadRequest(f"{name} is a command: it would be run instead of the agent")
     status = _manage(io, "new", *(["--class"] if as_class else []), "--", name)
     if status == 0:
         io.note(f"`aios run {name} ...` runs it, pytest in its folder tests it")

@@ -172,7 +172,7 @@ def _cpu(_: Io) -> Iterator[Check]:
 
 def _terminal(io: Io) -> Iterator[Check]:
     if not io.tty(io.stdout):
-        yield Check("terminal", "ok", "standard output is none: plain text")
+        yield Check("terminal", "ok", "standard output is no terminal: plain text")
         return
     env = io.session.env
     term = env.get("TERM", "")

@@ -6,6 +6,7 @@ A file is called AGENT/PATH, as if all agents' files were one tree.
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import time
 from pathlib import Path
@@ -29,7 +30,8 @@ def ls(io: Io, file: str | None, recursive: bool, json: bool) -> None:
     if file is None:
         _owners(io, json=json)
         return
-    entries = _storage(io).entries(*_parts(file), recursive=recursive)
+    where = _parts(file)
+    entries = _storage(io).entries(*where, recursive=recursive)
     if json:
         render.json(io, entries)
         return
@@ -65,14 +67,16 @@ def cat(io: Io, file: str, version: int | None) -> None:
     def write(block: bytes) -> None:
         write_all(io.stdout, block if shown is None else shown.feed(block))
 
-    _storage(io).read(*_parts(file), version, write)
+    where = _inner(file)
+    _storage(io).read(*where, version, write)
     if shown is not None:
         write_all(io.stdout, shown.feed(b"", final=True))
 
 
 def write(io: Io, file: str, text: list[str], append: bool) -> None:
     data = (" ".join(text) + "\n").encode("utf-8", "surrogateescape") if text else _input(io)
-    info = _storage(io).write(*_parts(file), data, append=append)
+    where = _inner(file)
+    info = _storage(io).write(*where, data, append=append)
     io.note(f"{file}: version {info.version}, {render.size(info.size)}")
 
 
@@ -87,11 +91,12 @@ def _input(io: Io) -> bytes:
 
 
 def mkdir(io: Io, file: str) -> None:
-    _storage(io).make_folder(*_parts(file))
+    where = _inner(file)
+    _storage(io).make_folder(*where)
 
 
 def mv(io: Io, file: str, to: str, force: bool) -> None:
-    (agent, path), (other, target) = _parts(file), _parts(to)
+    (agent, path), (other, target) = _inner(file), _inner(to)
     if agent != other:
         raise BadRequest(f"files move within one agent's: `aios fs cat {file} | aios fs write {to}` copies")
     _storage(io).move(agent, path, target, replace=force)
@@ -127,7 +132,7 @@ def bin(io: Io, agent: str, empty: bool, json: bool) -> None:
 
 
 def restore(io: Io, file: str, id: int | None, to: str | None) -> None:
-    (agent, path), target = _parts(file), _parts(to) if to else ("", "")
+    (agent, path), target = _inner(file), _inner(to) if to else ("", "")
     if target[0] not in ("", agent):
         raise BadRequest("a file is restored among the files of its own agent")
     info = _storage(io).restore(agent, path, id=id, to=target[1])
@@ -135,7 +140,8 @@ def restore(io: Io, file: str, id: int | None, to: str | None) -> None:
 
 
 def history(io: Io, file: str, json: bool) -> None:
-    versions = _storage(io).history(*_parts(file))
+    where = _inner(file)
+    versions = _storage(io).history(*where)
     if json:
         render.json(io, versions)
         return
@@ -148,7 +154,8 @@ def history(io: Io, file: str, json: bool) -> None:
 
 
 def diff(io: Io, file: str, old: int | None, new: int | None) -> int:
-    text = _storage(io).diff(*_parts(file), -1 if old is None else old, 0 if new is None else new)
+    where = _inner(file)
+    text = _storage(io).diff(*where, -1 if old is None else old, 0 if new is None else new)
     for line in text.split("\n")[:-1]:
         color = _COLORS.get(line[:1]) if io.color else None
         io.line(f"\x1b[{color}m{sanitize(line)}\x1b[0m" if color else sanitize(line))
@@ -156,7 +163,8 @@ def diff(io: Io, file: str, old: int | None, new: int | None) -> int:
 
 
 def rollback(io: Io, file: str, version: int | None) -> None:
-    info = _storage(io).rollback(*_parts(file), -1 if version is None else version)
+    where = _inner(file)
+    info = _storage(io).rollback(*where, -1 if version is None else version)
     io.note(f"{file}: version {info.version}, {render.size(info.size)}")
 
 
@@ -192,8 +200,11 @@ def mount(io: Io, file: str | None, folder: str | None, rw: bool, json: bool) ->
     if file is not None:
         if folder is None:
             raise BadRequest("name your folder too: aios fs mount AGENT/PATH FOLDER")
-        agent, path = _parts(file)
-        made = storage.mount(agent, path, str(io.session.path(str(Path(folder).expanduser()))), writable=rw)
+        agent, path = _inner(file)
+        yours = io.session.path(str(Path(folder).expanduser()))
+        if not yours.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "no folder is there", str(yours))
+        made = storage.mount(agent, path, str(yours), writable=rw)
         if json:
             render.json(io, made)
         return
@@ -206,7 +217,8 @@ def mount(io: Io, file: str | None, folder: str | None, rw: bool, json: bool) ->
 
 
 def umount(io: Io, file: str) -> None:
-    _storage(io).unmount(*_parts(file))
+    where = _inner(file)
+    _storage(io).unmount(*where)
 
 
 def search(io: Io, file: str, words: list[str], limit: int, json: bool) -> None:
@@ -227,10 +239,18 @@ def _storage(io: Io) -> StorageClient:
 
 
 def _parts(file: str) -> tuple[str, str]:
-    """Agent and path of AGENT/PATH. Raises BadRequest."""
-    agent, _, path = file.strip("/").partition("/")
+    """Agent and path of AGENT/PATH, or of AGENT alone. Raises BadRequest."""
+    agent, _, path = file.rstrip("/").partition("/")
     if not agent or agent.startswith("."):
         raise BadRequest(f"{file!r}: a file is called AGENT/PATH; `aios fs ls` lists the agents that keep some")
+    return agent, path
+
+
+def _inner(file: str) -> tuple[str, str]:
+    """Agent and path of AGENT/PATH, where all of the agent's files would not do. Raises BadRequest."""
+    agent, path = _parts(file)
+    if not path:
+        raise BadRequest(f"{file!r}: a file is called AGENT/PATH; `aios fs ls {agent}` lists that agent's")
     return agent, path
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from aios_kernel.client.memory import MemoryClient
-from aios_kernel.errors import BadRequest, KernelError, row_of
+from aios_kernel.errors import BadRequest, KernelError, NoSuchNote, row_of
 from aios_kernel.protocol import Interaction, Note, NoteDetail
 from aios_shell import render
 from aios_shell.io import Io
@@ -38,7 +38,10 @@ def search(io: Io, words: list[str], agent: str | None, k: int, json: bool) -> N
 
 
 def show(io: Io, note: str, json: bool) -> None:
-    detail = _memory(io).note(*_parts(note))
+    try:
+        detail = _memory(io).note(*_parts(note))
+    except NoSuchNote as error:
+        raise NoSuchNote(f"{note}: {error.message}; `aios mem ls` lists them") from error
     if json:
         render.json(io, detail)
         return

@@ -13,7 +13,7 @@ from aios_shell.session import exit_status, wait_for
 _COLUMNS = ("PID", "PPID", "AGENT", "STATE", "NI", "TOKENS", "TOK/S", "CTX", "KV", "WAIT", "TIME", "WHY", "TASK")
 _RIGHT = frozenset({"PID", "PPID", "NI", "TOKENS", "TOK/S", "CTX", "KV", "WAIT", "TIME"})
 
-_SPARE = ("PPID", "KV", "WAIT", "WHY", "NI", "CTX", "TOK/S", "TIME")
+_SPARE = ("PPID", "KV", "WAIT", "NI", "TIME", "TOK/S", "CTX", "WHY")
 
 
 def ps(io: Io, all: bool, tree: bool, json: bool) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from aios_kernel.errors import BadRequest, NoSuchAgent
 from aios_kernel.protocol import RunRequest
 from aios_shell.io import Io
-from aios_shell.language.lookup import nearest
+from aios_shell.language.lookup import unknown_agent
 from aios_shell.running import AgentRun
 from aios_shell.session import AgentJob
 
@@ -33,15 +33,19 @@ def run(
 
 def start(io: Io, request: RunRequest, *, bg: bool, json: bool) -> int:
     """Start an agent and follow it, or print its pid (`bg`). What the shell knows of the request is filled in here."""
+    if json and not bg:
+        raise BadRequest("--json goes with --bg: without it, standard output is what the agent writes")
     session = io.session
     client = session.connect(io.note)
     info = session.find_agent(request.agent, client)
     if info is None:
-        raise NoSuchAgent(f"no agent is called '{request.agent}'{nearest(request.agent, list(session.agents))}")
+        raise NoSuchAgent(f"no agent is called '{request.agent}'{unknown_agent(request.agent, session)}")
     # A task that was typed is the whole of it: `chat "hello"` must not wait for more from the terminal.
     feed = info.reads_stdin and not bg and not (request.task and io.tty(io.stdin))
     columns = io.columns if io.tty(io.stdout) and not bg else None
     pid = client.run(replace(request, stdin=feed, cwd=session.cwd, columns=columns))
+    if feed and io.tty(io.stdin) and io.tty(io.stderr):
+        io.note(f"{request.agent} reads what you type; Ctrl-D ends the input, Ctrl-C interrupts, twice leaves it alone")
     if not bg:
         return AgentRun(client, pid, io, feed=feed).follow()
     session.jobs.append(AgentJob(client, pid, f"{request.agent} {request.task}".strip()))

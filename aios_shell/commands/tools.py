@@ -67,6 +67,8 @@ def call(io: Io, name: str, arguments: list[str], agent: str, group: str, json: 
 
 
 def add(io: Io, name: str, command: list[str], url: str | None, env: list[str]) -> None:
+    if bool(command) == bool(url):
+        raise BadRequest(f"give its program, `aios tools add {name} -- PROGRAM`, or its address with --url")
     variables = dict(each.partition("=")[::2] for each in env)
     words = [_program(io, command[0]), *command[1:]] if command else []
     info = _tools(io).add(ServerRequest(name, words, url or "", variables))
@@ -90,6 +92,8 @@ def serve(io: Io, tools: list[str], agent: str, group: str) -> None:
     from aios_shell.mcp_server import run  # late: it costs a second
 
     client = io.session.connect(io.note)
+    for name in tools:
+        ToolClient(client).tool(name)  # raises NoSuchTool
     with ToolClient(client).session(ToolSessionRequest(agent, group, "MCP server")) as session:
         run(client.socket_path, session, frozenset(tools), io)
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from aios_kernel.client import paths
 from aios_kernel.errors import KernelError, NoSuchAgent
 from aios_shell import registry
 from aios_shell.session import Session
@@ -66,7 +67,16 @@ def nearest(name: str, names: list[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+def unknown_agent(name: str, session: Session) -> str:
+    """The end of a message about an agent that is not there: its folder is, or the one that was probably meant."""
+    here = paths()
+    folder = here.agents / name
+    if name and "/" not in name and folder.is_dir():
+        return f"; what is wrong with {folder} is told in {here.log}"
+    return nearest(name, list(session.agents))
+
+
 def _missing(name: str, session: Session, *, programs: bool) -> str:
     kinds = "command, agent or program" if programs else "command or agent"
-    hint = nearest(name, [*registry.first_words(), *session.agents])
+    hint = unknown_agent(name, session) or nearest(name, registry.first_words())
     return f"no {kinds} is called '{name}'{hint or '; see `aios help`'}"

@@ -132,7 +132,7 @@ ROWS: Final = (
         (
             Param("file", "File or folder, AGENT/PATH.", complete="stored", metavar="FILE"),
             Param("to", "Agent that may read it; a link when left out.", flags=("--to",), complete="agent"),
-            Param("hours", "How long.", float, ("--hours",), 24.0, metavar="H", minimum=0),
+            Param("hours", "How long.", float, ("--hours",), 24, metavar="H", minimum=0.001, maximum=8784),
             JSON,
         ),
         ("aios fs share writer/notes --to planner", "aios fs share writer/report.md --hours 1"),

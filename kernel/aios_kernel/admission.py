@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from aios_kernel.access.need import GROUPS
 from aios_kernel.errors import BadRequest, InvalidState, NoSuchAgent
+from aios_kernel.process import Process
 from aios_kernel.protocol import AgentInfo, PolicyClass, RunRequest
 from aios_kernel.scheduler.classes import HIGHEST_FIRST
+
+MANY: Final = 1 << 62  # tokens: more than there will ever be
 
 
 def check_request(request: RunRequest, model: str) -> None:
@@ -37,6 +41,16 @@ def inherited_class(wanted: str | None, parents: PolicyClass) -> str:
     if wanted not in HIGHEST_FIRST:
         return wanted or parents
     return max(PolicyClass(wanted), parents, key=HIGHEST_FIRST.index)
+
+
+def within(request: RunRequest, parent: Process, now: float) -> RunRequest:
+    """A child's request within what its parent has left of time and tokens. Raises LimitHit where that is nothing."""
+    mine = parent.request
+    if mine.deadline_s is not None:
+        left_s = max(parent.started_at + mine.deadline_s - now, 0.001)  # then the parent's own end is near
+        request = replace(request, deadline_s=min(left_s, left_s if request.deadline_s is None else request.deadline_s))
+    with parent.granted(MANY if request.max_tokens is None else request.max_tokens) as left:
+        return request if mine.max_tokens is None else replace(request, max_tokens=left)
 
 
 def check_nice(nice: int) -> None:

@@ -23,8 +23,8 @@ import msgspec
 
 from aios_kernel.client.chain import GENESIS, head_bytes, link, parse_head, parse_row, segment_path, segments
 from aios_kernel.clock import Clock
-from aios_kernel.durable import acknowledge, retrieve
-from aios_kernel.errors import BadRequest, InternalError
+from aios_kernel.durable import acknowledge, disk_error, retrieve
+from aios_kernel.errors import BadRequest, InternalError, KernelError
 from aios_kernel.protocol import AuditHead, AuditRow
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class AuditLog:
             max_bytes: beyond that the oldest rows are dropped, which a row tells.
 
         Raises:
-            InternalError: the files cannot be read or written.
+            LimitHit: the disk is full; InternalError: the files cannot be read or written.
         """
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -92,7 +92,7 @@ class AuditLog:
             outcome, why = files.recover()
             files.write([_body(Entry("boot", action=version, outcome=outcome, why=why), clock.now())])
         except OSError as error:
-            raise InternalError(f"the audit log {folder} cannot be used: {error}", path=str(folder)) from error
+            raise disk_error(f"the audit log {folder} cannot be used", error) from error
         return cls(files, clock)
 
     @property
@@ -105,7 +105,7 @@ class AuditLog:
         Args:
             urgent: somebody waits for it.
 
-        The future raises InternalError when the disk does not take the row.
+        The future raises LimitHit when the disk is full, InternalError when it fails otherwise.
         """
         return self._put(_body(entry, self._clock.now()), urgent=urgent)
 
@@ -168,11 +168,11 @@ class AuditLog:
         return batch, False
 
     def _commit(self, batch: list[_Pending]) -> None:
-        error: InternalError | None = None
+        error: KernelError | None = None
         try:
             self._files.write([entry.body for entry in batch if entry.body])
         except Exception as cause:  # whatever it is, the next rows need this thread
-            error = InternalError(f"the audit log cannot be written: {cause}")
+            error = disk_error("the audit log cannot be written", cause)
             log.error("%s (%d rows are refused)", error, len(batch))
         acknowledge([entry.durable for entry in batch], error)
 

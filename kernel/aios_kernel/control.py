@@ -36,6 +36,10 @@ def send(life: Life, signal: Signal) -> None:
     os_pid = life.process.os_pid
     if life.ending:
         return
+    if signal is Signal.KILL:  # nothing that it asked for is done any more, whatever a person answers meanwhile
+        life.killed = True
+        for task in life.syscalls:
+            task.cancel()
     if life.work is not None and signal in _DEADLY:
         life.verdict = life.verdict or verdict_of(-_NUMBERS[signal])
         life.work.cancel()

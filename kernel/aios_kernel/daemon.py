@@ -110,6 +110,7 @@ class Kernel:
         await asyncio.to_thread(self.embedding.close)
         await asyncio.to_thread(self.memory.close)
         await asyncio.to_thread(self._journal.close)
+        self.access.close()
         await asyncio.to_thread(self.audit.close)
 
     def request_stop(self) -> None:

@@ -16,6 +16,14 @@ TAIL_LENGTH: Final = 128  # newest events kept in memory, so that followers seld
 PAGE: Final = 500  # events of one journal read
 
 BULK_BYTES: Final = 4_096  # an agent that writes as much at once is not typing to a person: do not hold it up
+MAX_OUTPUT_BYTES: Final = 8 << 20  # of one process's output in one reply
+
+_OUTPUT: Final = """
+SELECT data, total FROM (
+    SELECT seq, data, sum(octet_length(data)) OVER (ORDER BY seq) AS upto, sum(octet_length(data)) OVER () AS total
+    FROM events WHERE pid = ? AND kind = 'stdout'
+) WHERE upto <= ? OR upto = octet_length(data) ORDER BY seq
+"""
 
 _BINARY: Final = frozenset({EventKind.STDOUT, EventKind.STDERR})
 
@@ -98,6 +106,8 @@ def event_of_row(pid: int, seq: int, at: float, kind: str, data: bytes) -> Event
 
 
 async def output_of(journal: Journal, pid: int) -> str:
-    """All that a process wrote to standard output, as text."""
-    rows = await journal.read("SELECT data FROM events WHERE pid = ? AND kind = 'stdout' ORDER BY seq", pid)
-    return b"".join(row["data"] for row in rows).decode(errors="replace")
+    """What a process wrote to standard output, as text; of more than MAX_OUTPUT_BYTES the beginning."""
+    rows = await journal.read(_OUTPUT, pid, MAX_OUTPUT_BYTES)
+    text = b"".join(row["data"] for row in rows).decode(errors="replace")
+    left = rows[0]["total"] - sum(len(row["data"]) for row in rows) if rows else 0
+    return text if not left else f"{text}\n[{left} bytes are left out]\n"

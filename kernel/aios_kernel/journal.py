@@ -11,27 +11,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import hashlib
 import logging
 import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 import duckdb
+import msgspec
 
 from aios_kernel.clock import Clock
-from aios_kernel.durable import acknowledge, retrieve
-from aios_kernel.errors import InternalError
+from aios_kernel.duck import DuckFile
+from aios_kernel.durable import acknowledge, disk_error, retrieve
+from aios_kernel.errors import InternalError, KernelError
 
 log = logging.getLogger(__name__)
 
-# The journal's working memory: its rows are small and read in pages. Threads: the cores are the model's.
-_SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {"memory_limit": "256MB", "threads": 1}
 LINGER_S: Final = 0.05  # between commits of rows that are not urgent: what a person sees of a stream lags this much
 _MAX_BATCH: Final = 2_000  # rows of one transaction: bounds how long the first waits for the last
-_NUM_READERS: Final = 2
+KEPT_BYTES: Final = 16 << 10  # of a syscall's arguments or result: files and notes are kept, and counted, elsewhere
+KEPT_CHAT_BYTES: Final = 1 << 20  # of a conversation's: tests are made of recorded ones; more than most windows hold
+_HEAD_BYTES: Final = 1_024  # of what is longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A syscall. `num` counts from 0 per process; `args`, `result` and `error` are JSON.
+    """A syscall. `num` counts from 0 per process; `args`, `result` and `error` are JSON, long ones as `Cut`.
 
     One with effects has two rows: the intent, durable before it runs, and the same with how it ended. One without
     has the second alone.
@@ -89,6 +91,23 @@ class Call:
     result: str | None = None
     error: str | None = None
     finished_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What is kept of JSON that is too long for a row."""
+
+    cut: int  # its bytes
+    sha256: str
+    head: str  # its beginning
+
+
+def kept_json(data: bytes, most: int) -> str:
+    """JSON as a row has it: whole up to `most` bytes, else a Cut."""
+    if len(data) <= most:
+        return data.decode()
+    head = data[:_HEAD_BYTES].decode(errors="ignore")
+    return msgspec.json.encode(Cut(len(data), hashlib.sha256(data).hexdigest(), head)).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +192,13 @@ class _Insert:
             self._connection.execute(self._many, [[getattr(row, name) for row in rows] for name in self._names])
 
 
+_Inserts = dict[type[Record], _Insert]
+
+
+def _inserts(connection: duckdb.DuckDBPyConnection) -> _Inserts:
+    return {kind: _Insert(connection, kind) for kind in _TABLES}
+
+
 class Journal:
     """The open journal. `open` it on one thread, use it from one event loop, `close` it last.
 
@@ -181,16 +207,13 @@ class Journal:
         last_pid: the highest pid ever given out.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, boot: int, last_pid: int, clock: Clock) -> None:
+    def __init__(self, db: DuckFile[_Inserts], boot: int, last_pid: int, clock: Clock) -> None:
         self.boot = boot
         self.last_pid = last_pid
         self._clock = clock
         self._emptied_at = clock.monotonic()  # when nothing was left pending last
-        self._connection = connection
-        self._inserts = {kind: _Insert(connection, kind) for kind in _TABLES}
+        self._db = db
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
-        self._readers = ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="journal-read")
-        self._cursors = connection.cursor()  # the readers' own: never in the writer's transaction
         self._writer = threading.Thread(target=self._write_loop, name="journal", daemon=True)
         self._closed = False
         self._writer.start()
@@ -200,25 +223,25 @@ class Journal:
         """Open or create the journal, and close the rows of processes whose kernel died.
 
         Raises:
-            InternalError: another program holds the file, it is damaged, or the disk is full; one line says which.
+            LimitHit: the disk is full.
+            InternalError: another program holds the file, or it is damaged; one line says which.
         """
         try:
-            connection = duckdb.connect(str(path), config=_SETTINGS)
+            db = DuckFile(path, _inserts)
             try:
-                return cls(connection, *_prepare(connection, kernel_pid, version, clock.now()), clock)
+                return cls(db, *_prepare(db.connection, kernel_pid, version, clock.now()), clock)
             except BaseException:
-                connection.close()
+                db.close()
                 raise
         except (duckdb.Error, OSError) as error:
-            why = str(error).strip().splitlines()[0]
-            raise InternalError(f"the journal {path} cannot be used: {why}", path=str(path)) from error
+            raise disk_error(f"the journal {path} cannot be used", error) from error
 
     def append(self, record: Record, *, urgent: bool = True) -> asyncio.Future[None]:
         """Queue a row; the future resolves when it is durable, which is at once for an urgent one.
 
         Rows of one stream (events, and all others) become durable in the order of these calls. The future raises
-        InternalError when the disk does not take the row; one that nobody awaits is no complaint, the journal logs
-        the failure itself.
+        LimitHit when the disk is full, InternalError when it fails otherwise; one that nobody awaits is no complaint,
+        the journal logs the failure itself.
         """
         future = asyncio.get_running_loop().create_future()
         future.add_done_callback(retrieve)
@@ -230,15 +253,8 @@ class Journal:
 
     async def read(self, sql: str, *params: object) -> list[dict[str, Any]]:
         """Rows of one query, as dicts, over everything durable. Raises InternalError."""
-
-        def query() -> list[dict[str, Any]]:
-            with self._cursors.cursor() as cursor:
-                cursor.execute(sql, params)
-                names = [column[0] for column in cursor.description or ()]
-                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, query)
+            return await self._db.read(sql, *params)
         except duckdb.Error as error:
             raise InternalError(f"the journal cannot be read: {str(error).splitlines()[0]}") from error
 
@@ -249,12 +265,7 @@ class Journal:
         self._closed = True
         self._queue.put(None)
         self._writer.join()
-        self._readers.shutdown()
-        self._cursors.close()
-        try:
-            self._connection.close()  # checkpoints
-        except duckdb.Error as error:  # the rows are in the write-ahead log; the next open applies it
-            log.error("the journal was not checkpointed: %s", error)
+        self._db.close()
 
     # --- writer thread
 
@@ -297,33 +308,35 @@ class Journal:
 
     def _commit(self, batch: list[_Entry]) -> None:
         """Make rows durable and say so. Where that fails each is tried alone: a bad row costs no other its place."""
-        error: InternalError | None = None
+        error: KernelError | None = None
         try:
             self._insert([entry.record for entry in batch])
         except Exception as cause:  # whatever it is, the next rows need this thread
+            self._db.revive(cause)
             if len(batch) > 1:
                 for entry in batch:
                     self._commit([entry])
                 return
-            error = InternalError(f"the journal cannot be written: {str(cause).partition(chr(10))[0]}")
+            error = disk_error("the journal cannot be written", cause)
             log.error("%s (a row of %s is lost)", error, _TABLES[type(batch[0].record)])
         acknowledge([entry.durable for entry in batch], error)
+        self._db.tend()
 
     def _insert(self, records: list[Record]) -> None:
         if len(records) == 1:  # a transaction by itself, without the statements around it
-            self._inserts[type(records[0])](records)
+            self._db.prepared[type(records[0])](records)
             return
         by_kind: dict[type[Record], list[Record]] = {}
         for record in records:
             by_kind.setdefault(type(record), []).append(record)
-        self._connection.begin()
+        self._db.connection.begin()
         try:
             for kind, rows in by_kind.items():
-                self._inserts[kind](rows)
-            self._connection.commit()
+                self._db.prepared[kind](rows)
+            self._db.connection.commit()
         except Exception:
             with contextlib.suppress(duckdb.Error):  # a failed commit has rolled back already
-                self._connection.rollback()
+                self._db.connection.rollback()
             raise
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aios_kernel.chat import Conversation
+from aios_kernel.errors import LimitHit
 from aios_kernel.eventlog import EventLog
 from aios_kernel.pipes import StdPipes
 from aios_kernel.process import Process
@@ -15,6 +16,7 @@ from aios_kernel.protocol import EventKind, Mail, ProcState
 from aios_kernel.sandbox.line import Line
 
 MAILBOX_LENGTH: Final = 1_000
+MAILBOX_CHARS: Final = 4 << 20  # of all messages in it
 DRAIN_S: Final = 2.0  # for output still in the pipes after the exit; longer only a grandchild holds them open
 
 
@@ -28,6 +30,7 @@ class Life:
     pipes: StdPipes | None = None
     line: Line | None = None
     mailbox: asyncio.Queue[Mail] = field(default_factory=lambda: asyncio.Queue(MAILBOX_LENGTH))
+    mail_chars: int = 0  # in the mailbox
     signals: asyncio.Lock = field(default_factory=asyncio.Lock)  # STOP and CONT take turns
     spawned: asyncio.Event = field(default_factory=asyncio.Event)  # its OS process exists, or could not be made
     over: asyncio.Event = field(default_factory=asyncio.Event)  # its end is durable
@@ -39,6 +42,7 @@ class Life:
     history: Conversation | None = None  # what it began with a copy of
     keep: bytes | None = None  # where it ends well: a name for its conversation, which another may go on with
     answers: dict[tuple[str, str, str], bool] = field(default_factory=dict)  # what a person said for all its life
+    killed: bool = False  # it has been sent KILL: its token opens nothing any more
     ending: bool = False  # its OS process is gone: nothing moves it but its end
     verdict: tuple[int, str] | None = None  # exit code and reason that we chose, whatever its OS process returns
 
@@ -63,6 +67,20 @@ class Life:
             self.process.activities[num] = activity
         if not self.ending and self.process.state not in (ProcState.NEW, ProcState.SUSPENDED):
             self.move(*self.process.live_state(), at)
+
+    def post(self, mail: Mail) -> None:
+        """Put a message into the mailbox. Raises LimitHit."""
+        pid = self.process.pid
+        if self.mailbox.full() or self.mail_chars + len(mail.text) > MAILBOX_CHARS:
+            raise LimitHit(f"the mailbox of process {pid} is full", pid=pid)
+        self.mail_chars += len(mail.text)
+        self.mailbox.put_nowait(mail)
+
+    async def receive(self) -> Mail:
+        """The oldest message in the mailbox, or the next to come."""
+        mail = await self.mailbox.get()
+        self.mail_chars -= len(mail.text)
+        return mail
 
     async def settle(self) -> None:
         """End what still runs for a process whose own end has come."""

@@ -13,9 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from aios_kernel.chat import Conversation
-from aios_kernel.context.file import Header, disk_error, read_header, read_image, write_image
+from aios_kernel.context.file import Header, read_header, read_image, write_image
 from aios_kernel.context.image import Image
 from aios_kernel.core import ModelSpec
+from aios_kernel.durable import disk_error
 from aios_kernel.errors import InvalidState, KernelError, NoSuchSnapshot, PromptTooLong, SnapshotBroken
 from aios_kernel.protocol import ChatRequest, History, SnapshotDetail, SnapshotInfo, Tier
 

@@ -35,7 +35,7 @@ from aios_kernel.routes_access import access_routes, policy_routes
 from aios_kernel.routes_memory import memory_routes
 from aios_kernel.routes_storage import storage_routes
 from aios_kernel.routes_tools import tool_routes
-from aios_kernel.serving import NOT_JSON, bearer, json_reply, on_gone, read_body, streamed, while_connected
+from aios_kernel.serving import NOT_JSON, bearer, json_reply, on_gone, read_json, streamed, while_connected
 from aios_kernel.snapshots import BLOCK_BYTES
 from aios_kernel.sse import EventStream, sse
 from aios_kernel.supervisor import Supervisor
@@ -297,7 +297,7 @@ def _syscall_routes(kernel: Kernel) -> APIRouter:
             kernel.access.refuse("POST /syscall", error.message)
             raise
         try:
-            raw = msgspec.json.decode(await read_body(request), type=dict[str, Any])
+            raw = msgspec.json.decode(await read_json(request), type=dict[str, Any])
         except NOT_JSON as error:
             raise BadRequest(f"the body is not a JSON object: {error}") from error
         call: p.SyscallRequest = parse_args("syscall", raw, p.SyscallRequest)

@@ -15,8 +15,9 @@ from typing import BinaryIO, Final
 
 from aios_kernel import saved as files
 from aios_kernel.clock import Clock
-from aios_kernel.context.file import MAGIC, MAX_HEADER_BYTES, disk_error
+from aios_kernel.context.file import MAGIC, MAX_HEADER_BYTES
 from aios_kernel.core import ModelSpec
+from aios_kernel.durable import disk_error
 from aios_kernel.errors import BadRequest, InvalidState, KernelError, LimitHit, NoSuchSnapshot, SnapshotBroken
 from aios_kernel.llm import Llm
 from aios_kernel.process import Process

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, Self, TypeVar
 
-from aios_kernel.durable import retrieve
+from aios_kernel.durable import disk_error, retrieve
 from aios_kernel.errors import InternalError, KernelError, LimitHit
 
 log = logging.getLogger(__name__)
@@ -59,20 +59,23 @@ class Database:
             durable: False: the file is worth nothing later; it begins empty, is removed at the end, and never synced.
 
         Raises:
+            LimitHit: the disk is full.
             InternalError: another program holds it, it is damaged, or this SQLite has no FTS5; one line says which.
         """
         try:
             if not durable:
                 _remove(path)
-            connection = _connect(path, durable=durable)
+            connection = connect(path, durable=durable)
             try:
-                require_fts5(connection)
+                connection.row_factory = sqlite3.Row
                 connection.executescript(schema)
             except BaseException:
                 connection.close()
                 raise
-        except (sqlite3.Error, OSError) as error:
-            raise InternalError(f"{path} cannot be used: {error}", path=str(path)) from error
+        except sqlite3.Error as error:
+            raise sqlite_error(f"{path} cannot be used", error) from error
+        except OSError as error:
+            raise disk_error(path, error) from error
         return cls(path, connection, durable=durable)
 
     async def write(self, work: Work[T]) -> T:
@@ -118,7 +121,8 @@ class Database:
     def _read(self, work: Work[T]) -> T:
         try:
             if not hasattr(self._own, "connection"):
-                self._own.connection = _connect(self._path, durable=self._durable)
+                self._own.connection = connect(self._path, durable=self._durable)
+                self._own.connection.row_factory = sqlite3.Row
                 self._own.connection.execute("PRAGMA query_only = ON")
                 self._connections.append(self._own.connection)
             connection: sqlite3.Connection = self._own.connection
@@ -183,22 +187,42 @@ class Database:
     def _failure(self, error: Exception) -> KernelError:
         if isinstance(error, KernelError):
             return error
-        if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-            return LimitHit(f"{self._path.name}: the disk is full")
-        log.error("%s", self._path.name, exc_info=error)
-        return InternalError(f"{self._path.name}: {type(error).__name__}: {error}")
+        name = self._path.name
+        if isinstance(error, sqlite3.Error):
+            failure = sqlite_error(name, error)
+        else:
+            failure = InternalError(f"{name}: {type(error).__name__}: {error}")
+        if isinstance(failure, InternalError):
+            log.error("%s", name, exc_info=error)
+        return failure
 
 
-def require_fts5(connection: sqlite3.Connection) -> None:
-    """Raises InternalError where this SQLite cannot search words."""
-    if "ENABLE_FTS5" not in {row[0] for row in connection.execute("PRAGMA compile_options")}:
-        raise InternalError(f"this Python's SQLite {sqlite3.sqlite_version} was built without FTS5")
+def sqlite_error(what: str, error: sqlite3.Error) -> KernelError:
+    """What a failure of SQLite is called here: LimitHit when the disk is full, else InternalError."""
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        return LimitHit(f"{what}: the disk is full")
+    return InternalError(f"{what}: {error}")
 
 
-def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
+def connect(
+    path: Path, *, durable: bool = True, busy_s: float = BUSY_S, auto_vacuum: bool = False
+) -> sqlite3.Connection:
+    """The one way in which the kernel opens a file: what is committed survives a power cut, and readers never wait.
+
+    Args:
+        durable: False: nothing is synced.
+        busy_s: how long to wait for another program that has the file open.
+        auto_vacuum: a new file can give back what it has no use for (`PRAGMA incremental_vacuum`).
+
+    Raises:
+        sqlite3.Error; InternalError where this SQLite cannot search words.
+    """
+    connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
+        if "ENABLE_FTS5" not in {row[0] for row in connection.execute("PRAGMA compile_options")}:
+            raise InternalError(f"this Python's SQLite {sqlite3.sqlite_version} was built without FTS5")
+        if auto_vacuum:  # before anything is in the file: its header has it
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         connection.execute("PRAGMA foreign_keys = ON")

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from aios_kernel import eventlog
 from aios_kernel.access import tokens
-from aios_kernel.admission import check_nice, check_request, find_agent, limited
+from aios_kernel.admission import check_nice, check_request, find_agent, limited, within
 from aios_kernel.census import Census
 from aios_kernel.clock import Clock
 from aios_kernel.control import Control, send
@@ -46,6 +46,7 @@ S = ProcState
 T = TypeVar("T")
 
 MAX_PROCS: Final = 4_096  # alive at once: a fork bomb ends here, with file descriptors to spare
+MAX_FAMILY: Final = 512  # of them one program's, zombies too: others and the person have room for theirs
 
 _PHASES: Final = {
     Phase.READY: (S.READY, "queued"),
@@ -86,7 +87,9 @@ class Supervisor:
             NoSuchProcess, NoSuchSnapshot, SnapshotBroken: it is to begin with a context that is not there.
         """
         check_request(request, self._llm.model.ref if self._llm.model else "")
-        self._check_room()
+        if parent is not None:
+            request = within(request, parent, self._clock.now())
+        self._check_room(parent)
         request = limited(request, find_agent(request.agent, await self._host.agents()))
         origin = await self._origin(request)
         # Once begun it is carried through: a caller that goes away must not leave half a process.
@@ -102,14 +105,16 @@ class Supervisor:
             return await self.capture(request.fork)
         return await self.snapshots.load_usable(request.snapshot) if request.snapshot is not None else None
 
-    def _check_room(self) -> None:
+    def _check_room(self, parent: Process | None = None) -> None:
         if self._stopping:
             raise KernelStopping("the kernel is stopping")
+        if parent is not None and sum(each.program == parent.program for each in self.table) >= MAX_FAMILY:
+            raise LimitHit(f"process {parent.program} and its descendants are {MAX_FAMILY}", limit=MAX_FAMILY)
         if len(self.table) >= MAX_PROCS:
             raise LimitHit(f"{MAX_PROCS} processes are alive, which is the most there may be", limit=MAX_PROCS)
 
     async def _spawn(self, request: RunRequest, parent: Process | None, origin: Saved | None) -> Pid:
-        self._check_room()  # again, now that nothing comes between this and the table
+        self._check_room(parent)  # again, now that nothing comes between this and the table
         life = self._begin(request, parent)
         process = life.process
         try:
@@ -292,7 +297,7 @@ class Supervisor:
     def by_token(self, token: str) -> Life:
         """The process that a capability token names. Raises NotAuthenticated."""
         life = self._lives.get(tokens.pid_of(token))
-        if life is None or life.ending or not tokens.same(life.token, token):
+        if life is None or life.ending or life.killed or not tokens.same(life.token, token):
             raise NotAuthenticated("this token names no living process")
         return life
 
@@ -350,10 +355,7 @@ class Supervisor:
 
     def mail(self, pid: int, mail: Mail) -> None:
         """Put a message into the mailbox. Raises NoSuchProcess, LimitHit."""
-        try:
-            self.living(pid).mailbox.put_nowait(mail)
-        except asyncio.QueueFull as error:
-            raise LimitHit(f"the mailbox of process {pid} is full", pid=pid) from error
+        self.living(pid).post(mail)
 
     def _on_engine_events(self, events: list[GenEvent]) -> None:
         """Count the tokens of generations, and follow their phases in the states of their processes."""

@@ -30,7 +30,7 @@ def test_a_program_with_all_keys(tmp_path: Path) -> None:
 
 def test_an_agent_without_code(tmp_path: Path) -> None:
     read = manifest.read(write(tmp_path, 'name = "poet"\ndescription = "Rhymes."\nsystem = "Answer in rhyme."\n'))
-    assert (read.entry, read.system) == (None, "Answer in rhyme.")
+    assert (read.entry, read.system, read.reads_stdin) == (None, "Answer in rhyme.", True)
 
 
 @pytest.mark.parametrize(

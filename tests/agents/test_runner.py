@@ -20,6 +20,7 @@ from .conftest import HostProcess
         ("from aios_agents import AgentFailed; raise AgentFailed('no luck', code=5)", 5, "t: no luck\n"),
         ("await agent.chat('hello')", 3, "t: the kernel went away\n"),
         ("from aios_kernel.errors import NotPermitted; raise NotPermitted('not yours')", 126, "t: not yours\n"),
+        ("return 'done'", 1, "t: it returned str: return nothing or an exit code; agent.write is for the answer\n"),
         ("raise BrokenPipeError", 141, ""),
         ("import asyncio; asyncio.current_task().cancel(); await asyncio.sleep(9)", 130, ""),
     ],
@@ -32,8 +33,18 @@ def test_exit_codes(host: HostProcess, body: str, code: int, text: str) -> None:
 def test_an_uncaught_exception_leaves_its_traceback(host: HostProcess) -> None:
     host.write("t", "async def main(agent):\n    return 1 / 0\n")
     status, text = host.run("t")
-    assert (status, text.splitlines()[0]) == (1, "Traceback (most recent call last):")
-    assert text.splitlines()[-1] == "ZeroDivisionError: division by zero"
+    lines = text.splitlines()
+    assert (status, lines[0]) == (1, "Traceback (most recent call last):")
+    assert "agent.py" in lines[1]  # the agent's own code comes first
+    assert lines[-1] == "ZeroDivisionError: division by zero"
+
+
+def test_code_that_cannot_be_loaded_is_told_without_ours(host: HostProcess) -> None:
+    host.write("t", "def main(agent)\n")
+    status, text = host.run("t")
+    assert (status, text.split()[0], text.splitlines()[-1]) == (1, "File", "SyntaxError: expected ':'")
+    (host.folder / "t" / "agent.py").unlink()
+    assert host.run("t") == (1, f"{host.folder}/t/agent.toml: entry: there is no module agent\n")
 
 
 def test_a_folder_that_is_not_there(host: HostProcess) -> None:

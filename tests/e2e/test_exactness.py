@@ -22,12 +22,12 @@ TASKS = [
     "a judge and a stone",
 ]
 
-LENGTH = "72"  # tokens: more than two quanta, so that each is preempted by the others
+LENGTH = "20"  # tokens: more than two quanta, so that each is preempted by the others
 
 
 @pytest.mark.timeout(240)
 def test_twelve_agents_over_four_slots_say_what_each_says_alone(system: System) -> None:
-    system.configure("[model]\nslots = 4\n")
+    system.configure("[model]\nslots = 4\n[sched]\nquantum = 8\n")
     alone = [system.ok("run", "narrate", task, "--max-tokens", LENGTH) for task in TASKS]
     together = [system.start("narrate", task, "--max-tokens", LENGTH) for task in TASKS]
     assert system.run("wait", *map(str, together)).returncode == 0

@@ -192,3 +192,11 @@ def test_a_file_is_no_mcp_client(system: System, tmp_path: Path) -> None:
         done = system.popen("tools", "serve", stdin=stdin)
         _, error = done.communicate(timeout=60)
     assert (done.returncode, "speaks through a pipe" in error) == (2, True)
+
+
+def test_a_server_that_cannot_serve_says_why(system: System) -> None:
+    ended = system.run("-c", "tools serve < /dev/null")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "aios: standard input is a file: an MCP client speaks through a pipe\n"
+    unknown = system.run("tools", "serve", "nope")
+    assert (unknown.returncode, unknown.stderr.startswith("aios: no tool 'nope'")) == (1, True)

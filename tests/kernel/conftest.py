@@ -11,6 +11,9 @@ from daemons import PROBE_MANIFEST, PROBE_PROGRAM, Daemon
 
 from aios_kernel.client import launch, paths
 
+# Memory for contexts takes a second to get; several threads wait for each other where other tests keep the cores busy.
+LIGHT = "[model]\nslots = 4\nwindow = 2048\nthreads = 1\n"
+
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
@@ -20,6 +23,7 @@ def home() -> Iterator[Path]:
         patch.setenv("AIOS_HOME", folder)
         where = paths()
         where.make()
+        where.config_file.write_text(LIGHT)
         probe = where.agents / "probe"
         probe.mkdir(parents=True)
         (probe / "agent.toml").write_text(PROBE_MANIFEST)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aios_kernel.access import denials
 from aios_kernel.access.manager import AccessManager
 from aios_kernel.access.need import Kind, Need
 from aios_kernel.audit import AuditLog
@@ -77,6 +78,32 @@ async def test_what_is_not_is_denied_and_that_is_durable(desk: Desk) -> None:
     assert desk.audit.head.seq == 2
     (row,) = await desk.told("decision")
     assert (row.outcome, row.owner) == ("deny", "other")
+
+
+async def test_a_flood_of_denials_is_counted(desk: Desk) -> None:
+    lives = desk.life(), desk.life("other")
+    for number in range(100):
+        for life in lives:
+            with pytest.raises(NotPermitted):
+                await desk.manager.require(life, Need("read", Kind.MEMORY, f"n{number}", "third", "read a note"))
+        desk.manager.refuse(f"GET /{number}", "no key")
+    desk.manager.close()
+    rows = await desk.told("decision")
+    for pid, resource in ((1, "n99"), (2, "n99"), (0, "")):
+        mine = [row for row in rows if row.pid == pid]
+        assert len(mine) == denials.FIRST + 1
+        assert {row.outcome for row in mine} == {"deny"}
+        assert mine[-1].why.endswith(f"(and {100 - denials.FIRST - 1} more)")
+        assert mine[-1].resource == resource
+
+
+async def test_a_flood_is_told_of_while_it_lasts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(denials, "EVERY_S", 0.01)
+    async with asyncio.timeout(20):
+        while sum(" more)" in row.why for row in await desk.told("decision")) < 3:
+            for _ in range(10):
+                desk.manager.refuse("GET /", "no key")
+    desk.manager.close()
 
 
 @pytest.mark.parametrize("allow", [True, False])

@@ -345,6 +345,12 @@ class Table:
         dispatcher = Dispatcher(self.rows, self._access, self.journal, CLOCK)
         await asyncio.create_task(dispatcher.dispatch(life, SyscallRequest(name, args), lambda _: None))
 
+    def journaled(self) -> list[tuple[str, bool]]:
+        """Syscalls, and whether their rows are short."""
+        lengths = "SELECT name, max(length(args)) AS longest FROM calls GROUP BY 1 ORDER BY 1"
+        rows = self._runner.run(self.journal.read(lengths))
+        return [(row["name"], row["longest"] < 2_000) for row in rows]
+
     def close(self) -> None:
         self._runner.close()
         self.audit.close()
@@ -386,6 +392,18 @@ def test_no_syscall_runs_where_everything_is_forbidden(
     with pytest.raises((NotPermitted, NoSuchProcess)):
         table.call(name, args, group)
     assert table.ran == []
+
+
+def test_the_journal_is_no_way_around_quotas(tmp_path: Path) -> None:
+    table = Table(tmp_path)
+    for name, args in (
+        ("sto.write", {"path": "a", "content": "x" * 1_000_000}),
+        ("mem.add", {"content": "x" * 60_000}),
+    ):
+        with pytest.raises(NotPermitted):
+            table.call(name, args, "user")
+    assert table.journaled() == [("mem.add", True), ("sto.write", True)]
+    table.close()
 
 
 def test_needs_name_known_actions_only() -> None:

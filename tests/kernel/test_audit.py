@@ -16,7 +16,7 @@ from aios_kernel import audit as module
 from aios_kernel.audit import AuditLog, Entry
 from aios_kernel.client.chain import Report, verify
 from aios_kernel.clock import SystemClock
-from aios_kernel.errors import BadRequest, InternalError
+from aios_kernel.errors import BadRequest, InternalError, LimitHit
 from aios_kernel.protocol import AuditHead
 
 pytestmark = pytest.mark.anyio
@@ -236,7 +236,7 @@ async def test_a_full_disk_refuses_rows_and_spoils_none(
 
     with monkeypatch.context() as patch:
         patch.setattr(module.os, "write", half)
-        with pytest.raises(InternalError, match="No space left"):
+        with pytest.raises(LimitHit, match="No space left"):
             await log.append(entry(9))
     await written(log, 1, start=3)
     log.close()

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from aios_kernel.clock import SystemClock
 from aios_kernel.errors import InternalError
-from aios_kernel.journal import Call, End, EventRow, Journal, Start
+from aios_kernel.journal import Call, Cut, End, EventRow, Journal, Start, kept_json
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +44,15 @@ async def test_rows_come_back_as_written(tmp_path: Path) -> None:
         assert rows == [{"name": "tool.call", "result": None, "error": '{"errno": "ETOOL"}', "finished_at": 2.0}]
     finally:
         journal.close()
+
+
+def test_long_json_is_kept_by_its_beginning() -> None:
+    text = msgspec.json.encode({"path": "a.txt", "text": "ä" * 10_000})
+    assert kept_json(text, len(text)) == text.decode()
+    cut = msgspec.json.decode(kept_json(text, len(text) - 1), type=Cut)
+    assert (cut.cut, cut.sha256) == (len(text), hashlib.sha256(text).hexdigest())
+    assert text.decode().startswith(cut.head)
+    assert len(cut.head) > 500
 
 
 async def test_rows_queued_together_are_durable_in_order(tmp_path: Path) -> None:

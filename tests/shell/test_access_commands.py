@@ -48,6 +48,19 @@ def asking(system: System) -> tuple[int, int]:
     return pid, other
 
 
+def test_who_waits_for_an_answer_is_told(system: System) -> None:
+    other = system.start("probe", "hold")
+    with system.popen("run", "probe", f"end {other}") as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        pid = int(said.split("`")[1].split()[-1])
+        assert said.startswith(f"aios: send TERM to process {other} (probe)? `aios approve {pid}` or `aios deny {pid}`")
+        system.ok("deny", str(pid))
+        assert process.wait(timeout=60) == 126
+    assert "approve" not in system.run("attach", str(pid)).stderr
+    system.ok("kill", str(other))
+
+
 def test_a_question_is_shown_and_answered(system: System) -> None:
     pid, other = asking(system)
     what = f"send TERM to process {other} (probe)"

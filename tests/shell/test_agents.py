@@ -8,6 +8,21 @@ from pathlib import Path
 from system import System
 
 
+def test_an_agent_that_is_broken_is_not_just_missing(system: System) -> None:
+    folder = Path(system.ok("agents", "new", "torn").strip())
+    (folder / "agent.toml").write_text("name = ")
+    for words in (["run", "torn", "x"], ["torn", "x"], ["agents", "show", "torn"]):
+        done = system.run(*words)
+        assert done.returncode == 127
+        assert f"; what is wrong with {folder} is told in {system.home}/state/kernel.log" in done.stderr
+    system.ok("agents", "rm", "torn")
+
+
+def test_a_name_that_comes_with_aios_is_told(system: System) -> None:
+    assert "takes the place of the math" in system.run("agents", "new", "math").stderr
+    system.ok("agents", "rm", "math")
+
+
 def test_an_agent_is_made_installed_elsewhere_and_removed(system: System, tmp_path: Path) -> None:
     made = Path(system.ok("agents", "new", "scout", "--class").strip())
     assert made == system.home / "data" / "agents" / "scout"

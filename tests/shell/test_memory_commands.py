@@ -68,7 +68,7 @@ def test_a_note_is_shown_with_what_it_was(system: System, scout: int) -> None:
 
 def test_what_is_not_there_is_one_line(system: System, scout: int) -> None:
     done = system.run("mem", "show", "scout/9")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "aios: no note '9'\n")
+    assert (done.returncode, done.stderr) == (1, "aios: scout/9: no note '9'; `aios mem ls` lists them\n")
     done = system.run("mem", "show", "nine")
     assert (done.returncode, done.stderr) == (2, "aios: nine: a note is called AGENT/ID; `aios mem ls` lists them\n")
     assert system.run("mem", "log", "9999").returncode == 1

@@ -42,6 +42,18 @@ def test_help_and_the_help_option_say_the_same(shell: Shell, spec: CommandSpec) 
     assert shell.words(*spec.name.split(), "--help") == (0, help_text.command_help(spec), "")
 
 
+@pytest.mark.parametrize("words", [["fs", "--help"], ["fs", "-h"], ["fs", "help"], ["help", "fs"]], ids=" ".join)
+def test_a_noun_asked_for_help_tells_all_its_commands(shell: Shell, words: list[str]) -> None:
+    assert shell.words(*words) == (0, help_text.noun_help("fs"), "")
+    assert "  fs rollback  " in help_text.noun_help("fs")
+
+
+def test_help_fits_a_terminal_of_80_columns() -> None:
+    pages = [help_text.overview(), help_text.noun_help("fs"), *(help_text.command_help(spec) for spec in COMMANDS)]
+    examples = {f"  {example}" for spec in COMMANDS for example in spec.examples}
+    assert [line for page in pages for line in page.splitlines() if len(line) > 80 and line not in examples] == []
+
+
 def test_the_reference_names_every_visible_command() -> None:
     page = help_text.reference()
     for spec in COMMANDS:
@@ -63,6 +75,32 @@ def test_the_reference_names_every_visible_command() -> None:
         (["ps", "x"], 2, "got unexpected extra argument(s) (x) (see `aios help ps`)"),
         (["ps"], 3, "no kernel here"),
         (["snap"], 3, "no kernel here"),
+        (
+            ["run", "--json", "math", "1+1"],
+            2,
+            "--json goes with --bg: without it, standard output is what the agent writes",
+        ),
+        (
+            ["run", "math", "--deadline", "0"],
+            2,
+            "invalid value for '--deadline': 0.0 is not at least 0.001 (see `aios help run`)",
+        ),
+        (["tools", "show", ""], 2, "invalid value for 'NAME': it is empty (see `aios help tools show`)"),
+        (["access", "revoke", "a", ""], 2, "invalid value for 'ID': it is empty (see `aios help access revoke`)"),
+        (["agents", "new", "ps"], 2, "ps is a command: it would be run instead of the agent"),
+        (["tools", "add", "x"], 2, "give its program, `aios tools add x -- PROGRAM`, or its address with --url"),
+        (["fs", "cat", "w"], 2, "'w': a file is called AGENT/PATH; `aios fs ls w` lists that agent's"),
+        (["fs", "write", "w/", "x"], 2, "'w/': a file is called AGENT/PATH; `aios fs ls w` lists that agent's"),
+        (
+            ["fs", "write", "/etc/passwd", "x"],
+            2,
+            "'/etc/passwd': a file is called AGENT/PATH; `aios fs ls` lists the agents that keep some",
+        ),
+        (
+            ["fs", "share", "w/a", "--hours", "1e9"],
+            2,
+            "invalid value for '--hours': 1000000000.0 is not between 0.001 and 8784 (see `aios help fs share`)",
+        ),
         (["snap", "sl"], 2, "snap has no command 'sl'; it has ls, save, show, diff, restore, fork, rm, export, import"),
         (["help", "kil"], 2, "no command is called 'kil'; did you mean 'kill'?"),
         (["model", "pull", "x"], 2, "'x' is not OWNER/NAME, as in bartowski/SmolLM2-360M-Instruct-GGUF"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aios_shell import render
+from aios_shell.io import Screen
 from aios_shell.text import TerminalText, one_line, sanitize
 from shell.conftest import Shell
 
@@ -37,6 +40,17 @@ def test_a_plain_table_aligns_and_keeps_cells_on_their_line(shell: Shell) -> Non
         return 0
 
     assert shell._with_io("", draw) == (0, "PID  TASK\n  1  a b^[[2J\n 12\n", "")
+
+
+def test_a_table_on_a_narrow_terminal_keeps_its_first_columns_and_cuts_the_last(shell: Shell) -> None:
+    rows = [(1, "日本", "a long task that goes on"), (12, "waiting", "b")]
+
+    def draw(io: render.Io) -> int:
+        render.table(replace(io, screen=Screen(io.stdout, 24, False)), ("PID", "WHY", "TASK"), rows)
+        return 0
+
+    lines = ["PID  WHY      TASK", "1    日本     a long ta…", "12   waiting  b"]
+    assert shell._with_io("", draw)[1].splitlines() == lines
 
 
 def test_sizes_and_spans_read_well() -> None:

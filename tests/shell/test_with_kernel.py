@@ -129,6 +129,15 @@ def test_a_typed_task_is_not_waited_on(system: System, terminal: Terminal) -> No
     assert out
 
 
+def test_who_reads_what_is_typed_is_told(system: System, terminal: Terminal) -> None:
+    ends = {"stdin": terminal.program, "stderr": terminal.program}
+    with system.popen("run", "chat", **ends) as process:
+        told = os.read(terminal.person, 200)
+        os.write(terminal.person, b"\x04")
+        assert process.wait(timeout=60) == 0
+    assert told.startswith(b"aios: chat reads what you type; Ctrl-D ends the input")
+
+
 def test_what_is_typed_at_an_agent_without_input_is_not_lost_in_silence(system: System, terminal: Terminal) -> None:
     pid = system.start("chat", "")
     with system.popen("attach", str(pid), stdin=terminal.program) as process:

@@ -60,7 +60,7 @@ class Approvals:
         question = Question(
             pid=process.pid,
             agent=process.request.agent,
-            what=_one_line(need.question),
+            what=one_line(need.question),
             action=need.name,
             resource=need.id,
             owner=need.owner,
@@ -116,7 +116,12 @@ class Approvals:
         ]
 
 
-def _one_line(text: str) -> str:
-    """Agents choose the words: one line of printable characters, cut."""
-    line = "".join(char if char.isprintable() else " " for char in text[: MAX_WHAT + 1])
-    return line if len(line) <= MAX_WHAT else line[: MAX_WHAT - 1] + "…"
+def one_line(text: str) -> str:
+    """Agents choose the words: one line of printable characters, no gaps in it, its middle left out where it is long.
+
+    The beginning says what is to be done, the end to whom.
+    """
+    ends = text if len(text) <= 2 * MAX_WHAT else f"{text[:MAX_WHAT]}…{text[-MAX_WHAT:]}"
+    line = " ".join("".join(char if char.isprintable() else " " for char in ends).split())
+    half = MAX_WHAT // 2
+    return line if len(line) <= MAX_WHAT else f"{line[:half]}…{line[half + 1 - MAX_WHAT :]}"

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from aios_kernel.access.approvals import Answer, Approvals, Subject
+from aios_kernel.access.approvals import Answer, Approvals, Subject, one_line
+from aios_kernel.access.denials import Denials
 from aios_kernel.access.grants import Grants
 from aios_kernel.access.need import Kind, Need, action_names
 from aios_kernel.access.policy import Case, Policies
@@ -37,6 +38,7 @@ class AccessManager:
         self.policies = Policies.load(folder)
         self._folder = folder
         self._audit = audit
+        self._denials = Denials(audit)
         self._approvals = Approvals(clock, answer_s)
         self._changing = asyncio.Lock()
 
@@ -70,7 +72,7 @@ class AccessManager:
 
     def refuse(self, request: str, why: str) -> None:
         """Note a request that nobody vouches for."""
-        self._audit.append(Entry("decision", action=request, outcome=Outcome.DENY, why=why), urgent=False)
+        self._denials.append(Entry("decision", action=request, outcome=Outcome.DENY, why=why), urgent=False)
 
     def person(self, request: str) -> Written:
         """Note what a person asks of the kernel: wait for it before that is done."""
@@ -81,8 +83,8 @@ class AccessManager:
         return self.policies.decide(_case(process, need, requested=False))
 
     async def _decide(self, life: Life, need: Need, call: int | None, requested: bool) -> Written:
-        if len(need.id) > MAX_ID:
-            raise BadRequest(f"{need.name}: a name of {len(need.id)} characters: at most {MAX_ID} are allowed")
+        if (length := max(len(need.id), len(need.owner))) > MAX_ID:
+            raise BadRequest(f"{need.name}: a name of {length} characters: at most {MAX_ID} are allowed")
         process, subject = life.process, _subject(life.process, need)
         case = _case(process, need, requested=requested)
         verdict, why = self._judge(life, case, subject)
@@ -108,7 +110,7 @@ class AccessManager:
     def _judge(self, life: Life, case: Case, subject: Subject) -> tuple[Verdict, str]:
         """The verdict, and why in words, with what a person has said earlier in mind."""
         verdict = self.policies.decide(case)
-        said = life.answers.get(subject)
+        said = life.answers.get(subject, life.answers.get(_exactly(case)))
         if verdict.outcome is Outcome.ALLOW or said is None:
             return verdict, ", ".join(verdict.policies) or "no policy permits it"
         if said and self.policies.approved(dataclasses.replace(case, requested=True)):
@@ -121,7 +123,12 @@ class AccessManager:
         entry = _entry(
             what, process, call, action=case.action, resource=case.id, owner=case.owner, outcome=outcome, why=why
         )
-        return self._audit.append(entry)
+        denied = what == "decision" and outcome is Outcome.DENY
+        return self._denials.append(entry) if denied else self._audit.append(entry)
+
+    def close(self) -> None:
+        """Append what is left to tell to the audit log."""
+        self._denials.close()
 
     # --- a person's word
 
@@ -135,7 +142,9 @@ class AccessManager:
 
     async def _keep(self, life: Life, case: Case, subject: Subject, answer: Answer) -> None:
         """Remember an answer for as long as it is to hold. A process has no name to remember it by for longer."""
-        if answer.scope is Scope.ONCE and not (case.requested and answer.allow):
+        if answer.scope is Scope.ONCE:
+            if case.requested and answer.allow:  # what was requested and nothing beyond it: "" is all of its own
+                life.answers[_exactly(case) if case.id else subject] = True
             return
         life.answers[subject] = answer.allow
         _, resource, owner = subject
@@ -210,6 +219,10 @@ def _subject(process: Process, need: Need) -> Subject:
     return (need.name, "", "") if mine else (need.name, need.id, need.owner)
 
 
+def _exactly(case: Case) -> Subject:
+    return (case.action, case.id, case.owner)
+
+
 def _entry(
     what: str,
     process: Process,
@@ -226,4 +239,4 @@ def _entry(
 
 
 def _denied(case: Case, need: Need, why: str) -> NotPermitted:
-    return NotPermitted(f"not permitted: {need.question} ({why})", action=case.action, resource=case.id)
+    return NotPermitted(f"not permitted: {one_line(need.question)} ({why})", action=case.action, resource=case.id)

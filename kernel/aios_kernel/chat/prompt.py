@@ -15,7 +15,11 @@ from aios_kernel.chat.request import Ask
 from aios_kernel.chat.template import ChatTemplate
 from aios_kernel.chat.tools import function_form, with_protocol
 from aios_kernel.core import ModelSpec
+from aios_kernel.errors import PromptTooLong
 
+# Texts have 4 or so. llama.cpp's search for markers such as <|im_end|> takes time with their number times the text's
+# length: 26 s for a million characters of 32,000 messages, and nothing can stop it.
+MAX_CHARS_PER_TOKEN: Final = 64
 NUM_HEADS: Final = 64  # kept: agents of one kind begin alike
 
 
@@ -43,8 +47,12 @@ class Renderer:
         self._heads: dict[bytes, tuple[str, list[int]]] = {}  # text and tokens, by what they are rendered from
 
     def prompt(self, ask: Ask, memory: Memory) -> Prompt:
-        """Raises BadRequest when the template objects to the messages."""
+        """Raises BadRequest when the template objects to the messages, PromptTooLong for a text beyond all measure."""
         text = self._render(ask)
+        if len(text) > MAX_CHARS_PER_TOKEN * self._spec.window:
+            about, window = len(text) // 4, self._spec.window
+            message = f"the prompt has about {about:,} tokens, the context window {window:,}"
+            raise PromptTooLong(message, tokens=about, window=window)
         tokens, given = memory.tokens(text, ask.given, self._tokenize)
         return Prompt(text, tokens, given, self._head(ask, text, tokens))
 

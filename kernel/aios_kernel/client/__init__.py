@@ -130,7 +130,7 @@ def iter_sse(lines: Any) -> Iterator[tuple[str, Any]]:
 
 def decode_reply(status: int, body: bytes, kind: Any) -> Any:
     """The reply's body as `kind`. Raises the KernelError that it carries."""
-    if status >= 400:
+    if status >= 300:
         try:
             error = json.loads(body)["error"]
         except (ValueError, KeyError, TypeError):

@@ -9,10 +9,8 @@ Files come from anywhere: every count is held against the file's length before a
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -24,7 +22,8 @@ from numpy.typing import NDArray
 
 from aios_kernel.context.image import Image
 from aios_kernel.core import KvBytes
-from aios_kernel.errors import InternalError, KernelError, LimitHit, SnapshotBroken
+from aios_kernel.durable import disk_error, replace_file
+from aios_kernel.errors import SnapshotBroken
 
 MAGIC: Final = b"AIOSSNAP"
 VERSION: Final = 1
@@ -32,7 +31,6 @@ MAX_HEADER_BYTES: Final = 64 << 20  # a conversation of some windows' length is 
 
 _PREFIX: Final = struct.Struct("<8sII16s")
 _INT: Final = np.dtype("<i4")
-_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,42 +73,9 @@ def write_image(path: Path, image: Image, *, model: str, created_at: float, meta
     body = msgspec.json.encode(header)
     prefix = _PREFIX.pack(MAGIC, VERSION, len(body), xxhash.xxh3_128_digest(body))
     try:
-        return _write_atomically(path, (prefix, body, tokens.data, ends.data, kv.data))
+        return replace_file(path, (prefix, body, tokens.data, ends.data, kv.data))
     except OSError as error:
         raise disk_error(path, error) from error
-
-
-def disk_error(path: Path, error: OSError) -> KernelError:
-    """What a failure of the disk is called here: LimitHit when it is full, else InternalError."""
-    kind = LimitHit if error.errno in _DISK_FULL else InternalError
-    return kind(f"{path}: {error.strerror}", path=str(path))
-
-
-def _write_atomically(path: Path, parts: tuple[bytes | memoryview, ...]) -> int:
-    """Raises OSError; then nothing is left behind."""
-    number, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(number, "wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-    return size
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name durable."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def read_header(path: Path) -> Header:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
+from threading import Condition
 from typing import Any, Final, Self
 
 import llama_cpp
@@ -46,8 +47,8 @@ def _collect(level: int, text: bytes, _data: object) -> None:
 class LlamaCore:
     """One model with one context of `num_slots` sequences, each in its own KV stream.
 
-    Streams (kv_unified false) and no flash attention: a sequence's numbers then do not depend on its neighbours,
-    nor on the number of threads.
+    Streams (kv_unified false) and, in exact mode, no flash attention: a sequence's numbers then do not depend on its
+    neighbours, nor on the number of threads.
     """
 
     def __init__(self, model: Any, path: Path, config: EngineConfig) -> None:
@@ -58,7 +59,8 @@ class LlamaCore:
         self._n_vocab: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._threads = 1  # until it is loaded: several wait for each other while others start
         self._batch = _Batch(self._rows)
-        self._vocab_gate = Lock()  # other threads tokenize: not while the model is freed
+        self._vocab_gate = Condition()  # other threads tokenize: not while the model is freed
+        self._tokenizing = 0  # of them now; the gate is not held meanwhile, as a long text takes seconds
         self._abort = ctypes.create_string_buffer(2)
         self._abort_callback = _abort_callback()
         self._candidates = Candidates(self._n_vocab)
@@ -85,15 +87,17 @@ class LlamaCore:
             raise ModelBroken(f"{path.name} cannot be loaded: {last_error()}", path=str(path))
         try:
             core = cls(model, path, config)
-            core.spec = core._judged(check_exactness(core, config.threads or available_cores()))
+            core.spec = core._judged(config.threads or available_cores())
         except CoreError as error:
             raise ModelBroken(f"{path.name} loads, but does not run: {error}", path=str(path)) from error
         core.set_threads(config.threads or available_cores())
         return core
 
-    def _judged(self, verdict: Verdict) -> ModelSpec:
-        """The spec with what the self-test has found, where exactness is wanted."""
-        if not self._config.exact:
+    def _judged(self, threads: int) -> ModelSpec:
+        """The spec with what the self-test finds, where exactness is wanted. Raises CoreError."""
+        if self._config.exact:
+            verdict = check_exactness(self, threads)
+        else:
             verdict = Verdict(False, "exact = false in config.toml", self._config.slots, False)
         return replace(
             self.spec,
@@ -109,7 +113,8 @@ class LlamaCore:
         params.n_batch = params.n_ubatch = self._rows
         params.n_seq_max = config.slots
         params.n_threads = params.n_threads_batch = self._threads
-        params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        kind = "DISABLED" if config.exact else "AUTO"
+        params.flash_attn_type = getattr(llama_cpp, f"LLAMA_FLASH_ATTN_TYPE_{kind}")
         params.kv_unified = False
         params.no_perf = True
         params.abort_callback = self._abort_callback
@@ -124,7 +129,10 @@ class LlamaCore:
         template = llama_cpp.llama_model_chat_template(model, None)
         window = llama_cpp.llama_n_ctx_seq(self._context)
         # llama.cpp writes the number of streams into every state, and takes none with another
-        settings = f"{self._config.slots} streams, no flash attention, kv f16, gpu_layers={self._config.gpu_layers}"
+        attention = "no" if self._config.exact else "perhaps"  # its states are laid out otherwise
+        settings = (
+            f"{self._config.slots} streams, {attention} flash attention, kv f16, gpu_layers={self._config.gpu_layers}"
+        )
         return ModelSpec(
             name=path.stem,
             path=str(path),
@@ -161,9 +169,7 @@ class LlamaCore:
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         data = text.encode()
         room = len(data) + 8
-        with self._vocab_gate:
-            if self._model is None:
-                raise CoreError("the model is unloaded")
+        with self._using_vocab():
             while True:
                 buffer = np.empty(room, dtype=np.int32)
                 pointer = buffer.ctypes.data_as(llama_cpp.llama_token_p)
@@ -172,6 +178,20 @@ class LlamaCore:
                     ids: list[int] = buffer[:count].tolist()
                     return ids
                 room = -count
+
+    @contextlib.contextmanager
+    def _using_vocab(self) -> Iterator[None]:
+        """The model is not freed within the block. Raises CoreError when it has been."""
+        with self._vocab_gate:
+            if self._model is None:
+                raise CoreError("the model is unloaded")
+            self._tokenizing += 1
+        try:
+            yield
+        finally:
+            with self._vocab_gate:
+                self._tokenizing -= 1
+                self._vocab_gate.notify_all()
 
     def piece(self, token: int) -> bytes:
         piece = self._pieces.get(token)
@@ -269,6 +289,7 @@ class LlamaCore:
     def close(self) -> None:
         with self._vocab_gate:
             model, self._model = self._model, None
+            self._vocab_gate.wait_for(lambda: not self._tokenizing)
         if self._context:
             llama_cpp.llama_free(self._context)
             self._context = None

@@ -16,7 +16,7 @@ from aios_kernel.openai.conversation import Conversations, earlier, name_of
 from aios_kernel.openai.reply import CompletionFrames, error_body, error_status
 from aios_kernel.openai.request import Completion, chat_args, parse
 from aios_kernel.protocol import ChatReply, EventKind, RunRequest, SyscallRequest
-from aios_kernel.serving import bearer, json_reply, on_gone, read_body, streamed, while_connected
+from aios_kernel.serving import bearer, json_reply, on_gone, read_json, streamed, while_connected
 from aios_kernel.sse import KEEP_ALIVE_S, EventStream
 from aios_kernel.syscalls.table import OnDelta
 
@@ -51,7 +51,7 @@ def create_app(kernel: Kernel) -> FastAPI:
     async def complete(request: Request) -> Response:
         """Answer messages, as a process of its own in the key's group."""
         group = _authenticate(kernel, request)
-        completion = parse(await read_body(request))
+        completion = parse(await read_json(request))
         await _check_model(kernel, completion.model)
         model = kernel.llm.model.ref if kernel.llm.model else ""
         frames = CompletionFrames(model, int(kernel.clock.now()), completion.include_usage)
@@ -109,10 +109,14 @@ async def _check_model(kernel: Kernel, name: str | None) -> None:
 
 
 def _authenticate(kernel: Kernel, request: Request) -> str:
-    """The group whose key the request carries. Raises NotAuthenticated."""
-    group = kernel.keys.group_of(bearer(request))
-    if group is None:
-        raise NotAuthenticated("Incorrect API key provided: `aios kernel key` prints the right one")
+    """The group whose key the request carries. Raises NotAuthenticated, which is in the audit log."""
+    try:
+        group = kernel.keys.group_of(bearer(request))
+        if group is None:
+            raise NotAuthenticated("Incorrect API key provided: `aios kernel key` prints the right one")
+    except NotAuthenticated as error:
+        kernel.access.refuse(f"{request.method} {request.url.path} (TCP)", error.message)
+        raise
     return group
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from aios_kernel.errors import InternalError
 from aios_kernel.protocol import VersionInfo
-from aios_kernel.sqlite import require_fts5
+from aios_kernel.sqlite import connect, sqlite_error
 from aios_kernel.storage.contents import Contents
 from aios_kernel.storage.jail import Found
 
@@ -97,21 +97,16 @@ class Index:
     """One agent's database."""
 
     def __init__(self, path: Path) -> None:
-        """Opens it, made when there is none. Raises InternalError."""
+        """Opens it, made when there is none. Raises LimitHit (the disk is full), InternalError."""
         try:
-            self.db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            require_fts5(self.db)
-            self.db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # means something before the first table alone
-            self.db.execute("PRAGMA journal_mode = WAL")
-            self.db.execute("PRAGMA synchronous = FULL")  # what is committed survives a power cut
-            self.db.execute("PRAGMA foreign_keys = ON")
+            self.db = connect(path, busy_s=BUSY_S, auto_vacuum=True)
             (version,) = self.db.execute("PRAGMA user_version").fetchone()
             if version == 0:
                 self.db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
-            elif version != _VERSION:
-                raise InternalError(f"{path} is of another version of the kernel", path=str(path))
         except sqlite3.Error as error:
-            raise InternalError(f"{path}: {error}", path=str(path)) from error
+            raise sqlite_error(str(path), error) from error
+        if version not in (0, _VERSION):
+            raise InternalError(f"{path} is of another version of the kernel", path=str(path))
         self.contents: Final = Contents(self.db)
 
     def close(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 
+from aios_kernel.durable import disk_error, drop_unfinished, replace_file
 from aios_kernel.errors import InternalError
 
 T = TypeVar("T")
@@ -22,6 +22,7 @@ class Kept(Generic[T]):
         self._path = path
         self._rows: tuple[T, ...] = ()
         try:
+            drop_unfinished(path)
             self._rows = tuple(msgspec.json.decode(path.read_bytes(), type=list[kind]))  # type: ignore[valid-type]
         except FileNotFoundError:
             pass
@@ -35,16 +36,10 @@ class Kept(Generic[T]):
         return len(self._rows)
 
     def set(self, rows: tuple[T, ...]) -> None:
-        """Raises InternalError; then nothing has changed."""
-        fresh = self._path.with_suffix(".new")
+        """Raises LimitHit (the disk is full), InternalError; then nothing has changed."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(rows), indent=2))
-                file.flush()
-                os.fsync(fd)
-            fresh.replace(self._path)
+            replace_file(self._path, (msgspec.json.format(msgspec.json.encode(rows), indent=2),))
         except OSError as error:
-            raise InternalError(f"{self._path} cannot be written: {error}", path=str(self._path)) from error
+            raise disk_error(self._path, error) from error
         self._rows = rows

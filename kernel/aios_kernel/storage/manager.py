@@ -229,9 +229,9 @@ class StorageManager:
 
     # --- mounts
 
-    async def mount(self, address: Address, folder: str, *, writable: bool) -> MountInfo:
-        """Show an agent a folder of the person's. Raises BadRequest, InvalidState, LimitHit."""
-        mount = self.mounts.plan(address, folder, writable=writable)
+    async def mount(self, address: Address, folder: str, *, writable: bool, exact: bool = False) -> MountInfo:
+        """Show an agent a folder of the person's. Raises BadRequest, InvalidState, LimitHit. exact: see Mounts.plan."""
+        mount = self.mounts.plan(address, folder, writable=writable, exact=exact)
 
         def work(store: Store) -> None:
             found = store.tree.find(address.parts)

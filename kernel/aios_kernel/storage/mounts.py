@@ -32,8 +32,10 @@ class Mounts:
     def of(self, owner: str) -> list[MountInfo]:
         return [mount for mount in self._kept if mount.owner == owner]
 
-    def plan(self, address: Address, folder: str, *, writable: bool) -> MountInfo:
+    def plan(self, address: Address, folder: str, *, writable: bool, exact: bool = False) -> MountInfo:
         """The mount that this asks for, its links resolved now and never again.
+
+        exact: it must be the folder's own name, without links or dots, as a person has read it.
 
         Raises:
             BadRequest: it is no folder, or shows the kernel's own ones; InvalidState: one is there; LimitHit.
@@ -44,6 +46,8 @@ class Mounts:
         if not path.is_absolute() or not path.is_dir():
             raise BadRequest(f"{folder!r} is not an absolute path of a folder", key="folder")
         path = path.resolve()
+        if exact and str(path) != folder:
+            raise BadRequest(f"{folder!r} is another folder's name: name the folder itself", key="folder")
         for private in self._private:
             if path == private or path in private.parents or private in path.parents:
                 raise BadRequest(f"{path} would show {private}, the kernel's own: mount a folder in it", key="folder")

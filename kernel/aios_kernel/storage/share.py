@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hmac
+import os
 import secrets
 import shutil
 from pathlib import Path
 from typing import Final
 
 from aios_kernel.clock import Clock
-from aios_kernel.errors import BadRequest, InternalError, LimitHit, NoSuchFile
+from aios_kernel.durable import disk_error, sync_folder
+from aios_kernel.errors import BadRequest, KernelError, LimitHit, NoSuchFile
 from aios_kernel.protocol import ShareInfo
 from aios_kernel.storage.kept import Kept
 from aios_kernel.storage.paths import Address
@@ -32,6 +34,8 @@ class Shares:
         self._kept = Kept(file, ShareInfo)
         self._folder = folder
         self._clock = clock
+        for left in {path.name for path in folder.glob("*")} - {share.id for share in self._kept}:
+            shutil.rmtree(folder / left, ignore_errors=True)  # of a kernel that was killed before the link was kept
 
     def open(self) -> list[ShareInfo]:
         """Those that have not expired, the oldest first."""
@@ -73,21 +77,30 @@ class Shares:
         return secrets.token_hex(TOKEN_BYTES)
 
     def copy(self, id: str, name: str, data: bytes) -> str:
-        """The copy that a link leads to, and where it is. Blocks. Raises InternalError."""
+        """The copy that a link leads to, durable, and where it is. Blocks. Raises LimitHit, InternalError."""
         path = self._folder / id / name
         try:
             path.parent.mkdir(mode=0o700, parents=True)
-            path.write_bytes(data)
-            path.chmod(0o400)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder(path.parent)
+            sync_folder(self._folder)
         except OSError as error:
-            raise InternalError(f"{path} cannot be written: {error}") from error
+            shutil.rmtree(path.parent, ignore_errors=True)
+            raise disk_error(path, error) from error
         return str(path)
 
     def add(self, id: str, address: Address, to: str, expires_s: float, copy: str) -> ShareInfo:
-        """Share with `to`, or with whoever has the id of a link. Raises InternalError."""
+        """Share with `to`, or with whoever has the id of a link. Raises LimitHit (the disk is full), InternalError."""
         now = self._clock.now()
         share = ShareInfo(id, address.owner, address.path, to, now, now + expires_s, copy)
-        self._kept.set((*self._kept, share))
+        try:
+            self._kept.set((*self._kept, share))
+        except KernelError:
+            shutil.rmtree(self._folder / id, ignore_errors=True)
+            raise
         return share
 
     def remove(self, share: ShareInfo) -> None:

@@ -8,18 +8,20 @@ time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from aios_kernel.clock import Clock
 from aios_kernel.errors import InvalidState, LimitHit, NoSuchFile
-from aios_kernel.protocol import BinInfo, FileInfo, FileKind, OwnerInfo, VersionInfo
+from aios_kernel.protocol import BinInfo, FileInfo, FileKind, MountInfo, OwnerInfo, VersionInfo
 from aios_kernel.storage.bounds import check_keepable, check_only, check_quota
 from aios_kernel.storage.config import StorageConfig
 from aios_kernel.storage.contents import digest
 from aios_kernel.storage.index import File, Index
 from aios_kernel.storage.jail import Found, Jail
 from aios_kernel.storage.paths import Parts
+from aios_kernel.storage.recovery import forget_move, note_move, recover, rename_rows
 from aios_kernel.storage.refresh import refresh
 from aios_kernel.storage.texts import Texts
 from aios_kernel.storage.tree import Tree
@@ -44,23 +46,33 @@ class Store:
     Args:
         files: its jail, which may hold files already.
         kept: folder for its index and the contents of versions.
+        mounts: folders of the person's in it.
 
     Every method raises OSError and sqlite3.Error too.
     """
 
-    def __init__(self, owner: str, files: Path, kept: Path, config: StorageConfig, clock: Clock) -> None:
+    def __init__(
+        self,
+        owner: str,
+        files: Path,
+        kept: Path,
+        config: StorageConfig,
+        clock: Clock,
+        mounts: Sequence[MountInfo] = (),
+    ) -> None:
         """Raises InternalError."""
         for folder in (files, kept):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.owner: Final = owner
         self.tree: Final = Tree(Jail(files))
+        self.tree.set_mounts(mounts)
         self._config = config
         self._clock = clock
         self._index = Index(kept / "index.sqlite3")
         self._contents = self._index.contents
         self.texts: Final = Texts(self._index.db)
         self.transaction: Final = self._index.transaction
-        self._sweep()
+        self._recover()
         self._expire()
 
     def close(self) -> None:
@@ -338,15 +350,15 @@ class Store:
 
     def _rename(self, source: Found, to: Parts) -> None:
         path, target = _path(source.parts), _path(to)
-        with self.transaction():
-            below = self._index.below(path) if source.kind is FileKind.FOLDER else [self._index.file(path)]
-            for file in filter(None, below):
-                stale = self._index.file(target + file.path[len(path) :])
-                if stale is not None:  # gone outside
-                    self._index.discard(stale, self._clock.now())
-                self._index.rename(file, target + file.path[len(path) :])
-                self.texts.rename(file.path, target + file.path[len(path) :])
-            self.tree.rename(source.parts, to)
+        note_move(self._index, path, target)
+        try:
+            with self.transaction():
+                rename_rows(self._index, self.texts, path, target, self._clock.now())
+                forget_move(self._index)
+                self.tree.rename(source.parts, to)
+        except BaseException:
+            forget_move(self._index)
+            raise
 
     def _there(self, parts: Parts) -> Found:
         found = self.tree.find(parts)
@@ -362,12 +374,12 @@ class Store:
         """Let go of what has been in the bin for long enough."""
         self.purge(self._clock.now() - self._config.bin_days * DAY_S)
 
-    def _sweep(self) -> None:
-        """Remove what a kernel that was killed has left."""
+    def _recover(self) -> None:
         if self._index.fact(_CLOSED) is not None:
             self._index.drop_fact(_CLOSED)
             return
-        self.tree.own.sweep()
+        with self.transaction():
+            recover(self.tree, self._index, self.texts, self._clock.now())
 
 
 def _path(parts: Parts) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import sqlite3
 from collections import OrderedDict
@@ -13,8 +12,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from aios_kernel.clock import Clock
-from aios_kernel.errors import InternalError, KernelError, LimitHit, NoSuchFile
+from aios_kernel.durable import disk_error
+from aios_kernel.errors import InternalError, KernelError, NoSuchFile
 from aios_kernel.protocol import MountInfo
+from aios_kernel.sqlite import sqlite_error
 from aios_kernel.storage.config import StorageConfig
 from aios_kernel.storage.paths import check_owner
 from aios_kernel.storage.store import Store
@@ -89,8 +90,7 @@ class Stores:
         loop = asyncio.get_running_loop()
         try:
             if owner not in self._open:
-                self._open[owner] = await loop.run_in_executor(self._pool, self._make, owner)
-                self.remount(owner)(self._open[owner])
+                self._open[owner] = await loop.run_in_executor(self._pool, self._make, owner, self._mounts_of(owner))
                 if len(self._open) > MAX_OPEN:
                     self._start(self._close_idle())
             self._open.move_to_end(owner)
@@ -109,8 +109,9 @@ class Stores:
         if not task.cancelled():
             task.exception()  # its caller may have gone
 
-    def _make(self, owner: str) -> Store:
-        return Store(owner, self._data / "files" / owner, self._data / "storage" / owner, self._config, self._clock)
+    def _make(self, owner: str, mounts: list[MountInfo]) -> Store:
+        files, kept = self._data / "files" / owner, self._data / "storage" / owner
+        return Store(owner, files, kept, self._config, self._clock, mounts)
 
     async def _close_idle(self) -> None:
         """Close the stores that have been idle for longest where too many are open."""
@@ -121,8 +122,8 @@ class Stores:
 
 
 def _translated(owner: str, error: OSError | sqlite3.Error) -> KernelError:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or (isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL):
-        return LimitHit("the disk is full")
-    log.error("files of %s: %s", owner, error, exc_info=error)
-    return InternalError(f"files of {owner}: {type(error).__name__}: {error}", owner=owner)
+    what = f"files of {owner}"
+    failure = sqlite_error(what, error) if isinstance(error, sqlite3.Error) else disk_error(what, error)
+    if isinstance(failure, InternalError):
+        log.error("%s", what, exc_info=error)
+    return failure

@@ -10,6 +10,9 @@ from aios_kernel.access.need import Kind, Need
 from aios_kernel.life import Life
 from aios_kernel.protocol import ProcState
 from aios_kernel.syscalls.table import OnDelta, Syscall, nothing
+from aios_kernel.tools.tool import short
+
+SHOWN: Final = 60  # characters of a resource and of its owner: none may push the other out of a person's sight
 
 _HARMLESS: Final = frozenset({"read", "search", "call", "use", "embed"})
 
@@ -34,8 +37,10 @@ class AccessSyscalls:
         """Ask for a right in so many words. Raises NotPermitted when the answer is no."""
         check_action(args.action)
         kind, _, verb = args.action.partition(":")
-        owner = life.process.request.agent if args.owner is None else args.owner
-        whose = "" if args.owner is None else f" of {args.owner}"
-        what = f"{args.action} {args.resource}{whose}" + (f', saying "{args.why}"' if args.why else "")
+        mine = life.process.request.agent
+        owner = mine if args.owner is None else args.owner
+        which = short(args.resource, SHOWN) or ("all of its own" if owner == mine else "")
+        whose = "" if owner in ("", mine) else f" of {short(owner, SHOWN)}"
+        what = f"{args.action} {which}{whose}" + (f', saying "{args.why}"' if args.why else "")
         irreversible = verb not in _HARMLESS
         await self._access.request(life, Need(verb, Kind(kind), args.resource, owner, what, irreversible))

@@ -29,13 +29,14 @@ from aios_kernel.errors import (
     row_of,
     to_wire,
 )
-from aios_kernel.journal import Call, Journal
+from aios_kernel.journal import KEPT_BYTES, Call, Journal, kept_json
 from aios_kernel.life import Life
 from aios_kernel.protocol import EventKind, SyscallRequest
 from aios_kernel.syscalls.table import OnDelta, Syscall, parse_args
 
 log = logging.getLogger(__name__)
 
+MAX_NAME: Final = 64  # characters of an unknown syscall's name that are looked at
 MAX_SYSCALLS: Final = 1_024  # of one process under way at once
 
 
@@ -59,12 +60,13 @@ class Dispatcher:
         row = self._row(request)
         args = parse_args(request.name, request.args, row.args)
         process = life.process
-        if life.ending:
+        if life.ending or life.killed:
             raise NotAuthenticated("this token names no living process")
         if len(life.syscalls) >= MAX_SYSCALLS:
             raise LimitHit(f"process {process.pid} has {MAX_SYSCALLS} syscalls under way", limit=MAX_SYSCALLS)
         num, process.num_syscalls = process.num_syscalls, process.num_syscalls + 1
-        call = Call(process.pid, num, request.name, msgspec.json.encode(request.args).decode(), self._clock.now())
+        kept = kept_json(msgspec.json.encode(request.args), row.kept_bytes)
+        call = Call(process.pid, num, request.name, kept, self._clock.now())
         task = asyncio.current_task()
         assert task is not None
         life.syscalls.add(task)
@@ -72,13 +74,14 @@ class Dispatcher:
         try:
             result = await self._run(row, life, args, request, on_delta, call, decisions)
         except asyncio.CancelledError:  # nobody waits for the row any more
-            self._finish(life, call, None, Cancelled(f"{request.name}: the caller went away"), decisions)
+            self._finish(life, call, Cancelled(f"{request.name}: the caller went away"), decisions)
             raise
         except KernelError as error:
-            await self._finish(life, call, None, error, decisions)
+            await self._finish(life, call, error, decisions)
             raise
         else:
-            await asyncio.gather(self._finish(life, call, result, None, decisions), *decisions)
+            call = dataclasses.replace(call, result=kept_json(bytes(result), row.kept_bytes))
+            await asyncio.gather(self._finish(life, call, None, decisions), *decisions)
             return result
         finally:
             life.syscalls.discard(task)
@@ -89,9 +92,10 @@ class Dispatcher:
     def _row(self, request: SyscallRequest) -> Syscall:
         row = self.table.get(request.name)
         if row is None:
-            near = difflib.get_close_matches(request.name, self.table, n=1)
+            name = request.name[:MAX_NAME]  # what it takes to compare names grows with them
+            near = difflib.get_close_matches(name, self.table, n=1)
             hint = f"; did you mean {near[0]}?" if near else f" (there are {', '.join(self.table)})"
-            raise NoSuchSyscall(f"no syscall {request.name!r}{hint}", name=request.name)
+            raise NoSuchSyscall(f"no syscall {name!r}{hint}", name=name)
         if request.stream and not row.streams:
             raise BadRequest(f"{request.name} does not stream", name=request.name)
         if request.deadline_s is not None and not request.deadline_s > 0:
@@ -130,20 +134,14 @@ class Dispatcher:
             raise InternalError(f"{request.name}: {type(error).__name__}: {error}") from error
 
     def _finish(
-        self,
-        life: Life,
-        call: Call,
-        result: msgspec.Raw | None,
-        error: KernelError | None,
-        decisions: list[Written],
+        self, life: Life, call: Call, error: KernelError | None, decisions: list[Written]
     ) -> asyncio.Future[None]:
         """Journal how a syscall ended, then tell it in the process's events."""
-        ended = dataclasses.replace(
-            call,
-            result=bytes(result).decode() if result is not None else None,
-            error=msgspec.json.encode(to_wire(error), enc_hook=str).decode() if error is not None else None,
-            finished_at=self._clock.now(),
-        )
+        ended = dataclasses.replace(call, finished_at=self._clock.now())
+        if error is not None:  # nobody makes anything of what has failed
+            said = msgspec.json.encode(to_wire(error), enc_hook=str)
+            args = kept_json(call.args.encode(), KEPT_BYTES)
+            ended = dataclasses.replace(ended, args=args, error=kept_json(said, KEPT_BYTES))
         durable = self._journal.append(ended)
         outcome = "ok" if error is None else row_of(error).errno
         if decisions:

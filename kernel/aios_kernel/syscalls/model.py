@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from aios_kernel.access.need import Kind, Need
+from aios_kernel.journal import KEPT_CHAT_BYTES
 from aios_kernel.life import Life
 from aios_kernel.llm import Llm
 from aios_kernel.process import Process
@@ -18,7 +19,17 @@ class ModelSyscalls:
         self._llm = llm
 
     def rows(self) -> dict[str, Syscall]:
-        return {"llm.chat": Syscall(ChatRequest, self._chat, _use, ProcState.READY, streams=True, effects=False)}
+        return {
+            "llm.chat": Syscall(
+                ChatRequest,
+                self._chat,
+                _use,
+                ProcState.READY,
+                streams=True,
+                effects=False,
+                kept_bytes=KEPT_CHAT_BYTES,
+            )
+        }
 
     async def _chat(self, life: Life, request: ChatRequest, on_delta: OnDelta) -> ChatReply:
         process = life.process

@@ -122,7 +122,7 @@ class ProcessSyscalls:
         limit = asyncio.timeout(args.timeout_s)
         try:
             async with limit:
-                return await life.mailbox.get()
+                return await life.receive()
         except TimeoutError:
             if not limit.expired():
                 raise

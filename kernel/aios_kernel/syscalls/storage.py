@@ -14,7 +14,7 @@ from typing import Final
 
 from aios_kernel.access.manager import AccessManager
 from aios_kernel.access.need import Kind, Need
-from aios_kernel.errors import BadRequest, KernelError, LimitHit
+from aios_kernel.errors import BadRequest, KernelError, LimitHit, NoSuchFile
 from aios_kernel.life import Life
 from aios_kernel.process import Process
 from aios_kernel.protocol import (
@@ -32,6 +32,7 @@ from aios_kernel.protocol import (
 from aios_kernel.storage.manager import Decide, StorageManager
 from aios_kernel.storage.paths import Address
 from aios_kernel.syscalls.table import OnDelta, Syscall
+from aios_kernel.tools.tool import short
 
 MAX_DECIDED: Final = 256  # files that one delete or move of a folder may be about: each is decided
 SHOWN_PATH: Final = 200  # characters of a path that is none, in the audit log
@@ -201,7 +202,7 @@ class StorageSyscalls:
 
     async def _move(self, life: Life, args: MoveArgs, _: OnDelta) -> FileInfo:
         address, to = _at(life, args.path), _at(life, args.to)
-        only = await self._decide_below(life, address, "delete")
+        only = await self._decide_below(life, address, "delete", to)
         return await self._storage.move(
             address, to, life.process.pid, self._replacing(life, f"move {address.path} over"), only=only
         )
@@ -211,7 +212,17 @@ class StorageSyscalls:
         return await self._storage.rollback(_at(life, args.path), args.version, life.process.pid, decide)
 
     async def _restore(self, life: Life, args: RestoreArgs, _: OnDelta) -> FileInfo:
-        return await self._storage.restore(args.id, _at(life, args.path), _at(life, args.to))
+        """Named by its number it is decided about here, where its path is known."""
+        address, to = _at(life, args.path), _at(life, args.to)
+        if args.to and to.owner != address.owner:
+            raise BadRequest("files are restored within one agent's", key="to")
+        if args.id is not None:
+            path = next((row.path for row in await self._storage.bin(address.owner) if row.id == args.id), None)
+            if path is None:
+                raise NoSuchFile(f"the bin has no {args.id}", id=args.id)
+            what = f"restore {_named(life.process, path, address.owner)}"
+            await self._access.require(life, Need("write", Kind.FILE, path, address.owner, what))
+        return await self._storage.restore(args.id, address, to)
 
     async def _share(self, life: Life, args: ShareArgs, _: OnDelta) -> ShareInfo:
         return await self._storage.share(_at(life, args.path), args.to, args.expires_s)
@@ -220,7 +231,7 @@ class StorageSyscalls:
         self._storage.unshare(self._storage.shares.find(args.id, life.process.request.agent))
 
     async def _mount(self, life: Life, args: MountArgs, _: OnDelta) -> MountInfo:
-        return await self._storage.mount(_at(life, args.path), args.folder, writable=args.writable)
+        return await self._storage.mount(_at(life, args.path), args.folder, writable=args.writable, exact=True)
 
     async def _unmount(self, life: Life, args: PathArgs, _: OnDelta) -> None:
         await self._storage.unmount(_at(life, args.path))
@@ -236,8 +247,13 @@ class StorageSyscalls:
 
         return decide
 
-    async def _decide_below(self, life: Life, address: Address, action: str) -> frozenset[str]:
-        """Decide about everything in a folder; the folder itself has been decided. Raises LimitHit, NotPermitted."""
+    async def _decide_below(
+        self, life: Life, address: Address, action: str, to: Address | None = None
+    ) -> frozenset[str]:
+        """Decide about everything in a folder, and where it goes; the folder itself has been decided.
+
+        Raises LimitHit, NotPermitted.
+        """
         found = await self._storage.entries(address, recursive=True)
         below = [info for info in found if info.path != address.path]
         if len(below) > MAX_DECIDED:
@@ -245,6 +261,9 @@ class StorageSyscalls:
         for info in below:
             if info.kind is not FileKind.FOLDER:
                 await self._access.require(life, Need(action, Kind.FILE, info.path, info.owner))
+                if to is not None:
+                    path = to.path + info.path[len(address.path) :]
+                    await self._access.require(life, Need("write", Kind.FILE, path, to.owner))
         return frozenset(info.path for info in below)
 
     def _may_read(self, process: Process, path: str, owner: str) -> bool:
@@ -305,8 +324,12 @@ class StorageSyscalls:
         return (Need("share", Kind.FILE, _link(args.id), mine, what="take a share back"),)
 
     def _mount_needs(self, process: Process, args: MountArgs) -> Sequence[Need]:
-        how = "read and change" if args.writable else "read"
-        return (self._need(process, "mount", f"{how} your folder {args.folder} as", args.path, irreversible=True),)
+        """The folder is nobody's but the person's: what they say is about it alone, and about reading or changing."""
+        seen = self._need(process, "write", "mount a folder as", args.path)
+        how, name = ("read and change", f"rw:{args.folder}") if args.writable else ("read", args.folder)
+        what = f"{how} your folder {args.folder} as {short(args.path, 60)}"
+        folder = Need("mount", Kind.FILE, name, "", what, irreversible=True)
+        return (folder,) if seen.owner == process.request.agent else (seen, folder)
 
     def _unmount_needs(self, process: Process, args: PathArgs) -> Sequence[Need]:
         return (self._need(process, "mount", "unmount", args.path, irreversible=True),)

@@ -11,6 +11,7 @@ import msgspec
 
 from aios_kernel.access.need import Need
 from aios_kernel.errors import BadRequest
+from aios_kernel.journal import KEPT_BYTES
 from aios_kernel.life import Life
 from aios_kernel.process import Process
 from aios_kernel.protocol import ProcState
@@ -34,6 +35,7 @@ class Syscall:
         state: the caller's state meanwhile; None: it answers at once.
         streams: `run` gives text as it comes.
         effects: running it twice would not be the same as running it once.
+        kept_bytes: of its arguments, and of its result, that the journal keeps whole; see journal.kept_json.
     """
 
     args: type
@@ -42,6 +44,7 @@ class Syscall:
     state: ProcState | None = None
     streams: bool = False
     effects: bool = True
+    kept_bytes: int = KEPT_BYTES
 
 
 def nothing(_: Process, __: Any) -> Sequence[Need]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from aios_kernel.access.manager import AccessManager
 from aios_kernel.access.need import Kind, Need
+from aios_kernel.errors import BadRequest
 from aios_kernel.life import Life
 from aios_kernel.process import Process
 from aios_kernel.protocol import ProcState, ToolSpec
 from aios_kernel.syscalls.table import OnDelta, Syscall, parse_args
 from aios_kernel.tools import Caller, ToolRegistry
+
+MAX_NAMES: Final = 256  # of tools to be told of at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class ToolSyscalls:
         return await self._tools.call(args.name, args.arguments, caller)
 
     async def _list(self, _: Life, args: ListArgs, __: OnDelta) -> list[ToolSpec]:
+        if args.names is not None and len(args.names) > MAX_NAMES:
+            raise BadRequest(f"tool.list: {len(args.names)} names: at most {MAX_NAMES} are taken", key="names")
         return await self._tools.specs(args.names)
 
     async def _syscall(self, life: Life, name: str, raw: dict[str, Any]) -> Any:

@@ -8,11 +8,12 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
 from aios_kernel.access.need import Kind, Need
 from aios_kernel.errors import ToolFailed
@@ -38,6 +39,9 @@ TIMEOUT_S: Final = 30.0
 # So that what is read is what was sent, and its bound holds.
 HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "aios-shell"}
 
+# IPv6 networks whose addresses are IPv4 ones: RFC 4291 section 2.5.5.1, RFC 6052.
+_EMBEDDING: Final = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("64:ff9b::/96"))
+
 Reachable = Callable[[str], bool]  # of an IP address
 
 
@@ -58,9 +62,11 @@ def fetch_tool(workers: Workers, reachable: Reachable | None = None) -> Tool:
 
 def is_public(address: str) -> bool:
     """Not this machine, its networks, nor what a cloud tells its machines: https://www.iana.org/assignments/iana-ipv4-special-registry."""
-    ip = ipaddress.ip_address(address)
-    inner = ip.ipv4_mapped or ip.sixtofour if isinstance(ip, ipaddress.IPv6Address) else None
-    return (inner or ip).is_global and not (inner or ip).is_multicast
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        within = ipaddress.IPv4Address(ip.packed[-4:]) if any(ip in net for net in _EMBEDDING) else None
+        ip = ip.ipv4_mapped or ip.sixtofour or within or ip
+    return ip.is_global and not ip.is_multicast
 
 
 class _Resolver(AbstractResolver):
@@ -104,12 +110,12 @@ async def _run(workers: Workers, reachable: Reachable, arguments: Arguments, cal
 async def _permitted(url: str, reachable: Reachable, allowed: set[str], caller: Caller) -> str:
     """host:port of the URL, once it has been decided that it may be connected to. Raises ToolFailed, NotPermitted."""
     try:
-        parts: SplitResult = urlsplit(url)
+        parts = URL(url)  # as the connection reads it: "①②⑦.0.0.1" is 127.0.0.1 to it
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        host = parts.hostname or ""
+        host = parts.raw_host or ""
     except (KeyError, ValueError) as error:
         raise ToolFailed(f"http_fetch: {short(url, 100)}: must be an http or https URL") from error
-    if not host or parts.username is not None:
+    if not host or parts.raw_user is not None or parts.scheme not in ("http", "https"):
         raise ToolFailed(f"http_fetch: {short(url, 100)}: must name a host, and no user")
     try:
         literal = ipaddress.ip_address(host)

@@ -68,7 +68,7 @@ class ToolRegistry:
         """What a model is told. names: only these; one that is not there is left out. None: all that can be had now."""
         if names is None:
             return [tool.spec for tool in await self._all(self._sources)]
-        found = await asyncio.gather(*map(self._find, dict.fromkeys(names)), return_exceptions=True)
+        found = await asyncio.gather(*map(self._had, dict.fromkeys(names)), return_exceptions=True)
         return [each.spec for each in found if isinstance(each, Tool)]
 
     async def info(self, name: str) -> ToolInfo:
@@ -119,12 +119,18 @@ class ToolRegistry:
         except Exception as error:
             raise fault(tool.name, error) from error
 
-    async def _find(self, name: str) -> Tool:
+    async def _had(self, name: str) -> Tool | None:
+        """The tool of a name, if there is one. Raises why its source cannot tell."""
         if (tool := self._tools.get(name)) is not None:
             return tool
         for source in self._sources:
             if source.claims(name):
                 return await source.find(name)
+        return None
+
+    async def _find(self, name: str) -> Tool:
+        if (tool := await self._had(name)) is not None:
+            return tool
         if (why := self.unavailable.get(name)) is not None:
             raise NoSuchTool(f"tool {name} {why}", name=name)
         known = [tool.name for tool in self._known()]
@@ -176,7 +182,7 @@ async def _checker(tool: Tool) -> Checker:
     """Raises ToolFailed for a schema that is none."""
     await asyncio.to_thread(importlib.import_module, "jsonschema")
     try:
-        return Checker(tool.spec) if tool.trusted else await asyncio.to_thread(Checker, tool.spec)
+        return Checker(tool.spec, trusted=True) if tool.trusted else await asyncio.to_thread(Checker, tool.spec)
     except BadSchema as error:
         raise ToolFailed(f"tool {tool.name}: {error}", name=tool.name) from error
 

@@ -8,6 +8,7 @@ its shape alone: names, required ones, and the types of the values. The server h
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 MAX_SCHEMA_BYTES: Final = 64 << 10
 MAX_ARGUMENT_BYTES: Final = 1 << 20
+MAX_ARGUMENT_NODES: Final = 5_000  # values in arguments, at any depth: checking one takes 20 µs
+MAX_ERRORS: Final = 50  # that are compared for the one to tell
+# A schema is laid against arguments in at most so much time: nodes of it, times nodes and bytes of theirs. Beyond, an
+# untrusted one is checked by its shape.
+MAX_WORK: Final = 100_000
+MAX_BYTES_WORK: Final = 16 << 20
 MAX_NODES: Final = 2_000  # of a schema, each reference counted as what it stands for
 MAX_DEPTH: Final = 32
 
@@ -41,24 +48,32 @@ class BadSchema(ValueError):
 class Checker:
     """Checks arguments of one tool. Making one may take milliseconds: off the event loop for what is another's."""
 
-    def __init__(self, spec: ToolSpec) -> None:
+    def __init__(self, spec: ToolSpec, *, trusted: bool = False) -> None:
         """Raises BadSchema."""
         import jsonschema  # costs 150 ms, so only the first call pays it
         from referencing import Registry
 
         self._name = spec.name
         schema = spec.parameters
-        if _size(schema) > MAX_SCHEMA_BYTES:
+        try:
+            size = _size(schema)
+        except RecursionError as error:
+            raise BadSchema("its schema is nested too deeply") from error
+        if size > MAX_SCHEMA_BYTES:
             raise BadSchema(f"its schema is longer than {MAX_SCHEMA_BYTES >> 10} kB")
         if schema.get("type", "object") != "object":
             raise BadSchema(f"its schema is of type {short(str(schema['type']), 40)}, not object")
-        self.complete: Final = is_bounded(schema)
+        self._nodes = num_nodes(schema)
+        self._trusted = trusted
+        self.complete: Final = self._nodes is not None
         try:
             jsonschema.Draft202012Validator.check_schema(schema)
         except (jsonschema.SchemaError, RecursionError) as error:
             raise BadSchema(f"its schema is none: {short(getattr(error, 'message', str(error)))}") from error
-        rules = {"type": "object", **schema} if self.complete else shape(schema)
-        self._validator: Draft202012Validator = jsonschema.Draft202012Validator(rules, registry=Registry())
+        by_shape = jsonschema.Draft202012Validator(shape(schema), registry=Registry())
+        self._by_shape: Draft202012Validator = by_shape
+        whole = jsonschema.Draft202012Validator({"type": "object", **schema}, registry=Registry())
+        self._whole: Draft202012Validator = whole if self.complete else by_shape
 
     def check(self, arguments: dict[str, Any]) -> None:
         """Raises ToolFailed that names the argument, BadRequest for arguments beyond any honest size."""
@@ -66,8 +81,12 @@ class Checker:
 
         if (size := _size(arguments)) > MAX_ARGUMENT_BYTES:
             raise BadRequest(f"tool {self._name}: arguments of {size} bytes: at most {MAX_ARGUMENT_BYTES} are taken")
+        num = _num_values(arguments)
+        if num > MAX_ARGUMENT_NODES:
+            raise BadRequest(f"tool {self._name}: more than {MAX_ARGUMENT_NODES} values in its arguments")
         try:
-            error = best_match(self._validator.iter_errors(arguments))
+            errors = self._validator(num, size).iter_errors(arguments)
+            error = best_match(itertools.islice(errors, MAX_ERRORS))
         except RecursionError as problem:
             raise ToolFailed(f"tool {self._name}: arguments are nested too deeply", name=self._name) from problem
         if error is not None:
@@ -75,11 +94,17 @@ class Checker:
             message = f"tool {self._name}: {short(where, 100)}: {short(error.message)}"
             raise ToolFailed(message, name=self._name, argument=short(where, 100))
 
+    def _validator(self, num: int, size: int) -> Draft202012Validator:
+        """For arguments of `num` values and `size` bytes: of an untrusted schema no more than there is time for."""
+        nodes = self._nodes or 0
+        small = nodes * num <= MAX_WORK and nodes * size <= MAX_BYTES_WORK
+        return self._whole if self._trusted or small else self._by_shape
 
-def is_bounded(schema: dict[str, Any]) -> bool:
-    """Whether checking against it takes time in proportion to its size and the arguments'."""
+
+def num_nodes(schema: dict[str, Any]) -> int | None:
+    """How many schemas it is made of; None: checking against it may take more than in proportion to that."""
     left = [MAX_NODES]
-    return _walk(schema, schema, (), left) and left[0] >= 0
+    return MAX_NODES - left[0] if _walk(schema, schema, (), left) and left[0] >= 0 else None
 
 
 def shape(schema: dict[str, Any]) -> dict[str, Any]:
@@ -129,6 +154,20 @@ def _follow(ref: Any, root: dict[str, Any], refs: tuple[str, ...], left: list[in
             return False
         node = node[part]
     return _walk(node, root, (*refs, ref), left, depth + 1)
+
+
+def _num_values(arguments: dict[str, Any]) -> int:
+    """Values in it, at any depth; counting stops beyond MAX_ARGUMENT_NODES."""
+    num = 0
+    pending: list[Any] = [arguments]
+    while pending and num <= MAX_ARGUMENT_NODES:
+        value = pending.pop()
+        num += 1
+        if isinstance(value, dict):
+            pending.extend(value.values())
+        elif isinstance(value, list):
+            pending.extend(value)
+    return num
 
 
 def _has_type(node: Any) -> bool:

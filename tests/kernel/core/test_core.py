@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from aios_kernel.errors import BadRequest, ModelBroken
 from aios_kernel.models import find
 from aios_kernel.testing import ScriptedCore
 
-CONFIG = EngineConfig(slots=3, window=256)
+# One thread: several wait for each other where other tests keep the cores busy.
+CONFIG = EngineConfig(slots=3, window=256, threads=1)
 NOWHERE = Path("/nonexistent")
 
 
@@ -23,21 +25,23 @@ def model_path() -> Path:
     return Path(find(NOWHERE, {}, NOWHERE)[0].path)
 
 
-@pytest.fixture(scope="module", params=["scripted", pytest.param("llama", marks=pytest.mark.model)])
-def core(request: pytest.FixtureRequest) -> Iterator[Core]:
-    core: Core = ScriptedCore(config=CONFIG)
-    if request.param == "llama":
-        from aios_kernel.core.llama import LlamaCore
+@pytest.fixture(scope="module")
+def llama() -> Iterator[Core]:
+    from aios_kernel.core.llama import LlamaCore
 
-        core = LlamaCore.load(model_path(), CONFIG)
+    core = LlamaCore.load(model_path(), CONFIG)
     yield core
     core.close()
 
 
-@pytest.fixture(autouse=True)
-def _empty(core: Core) -> None:
+@pytest.fixture(params=["scripted", pytest.param("llama", marks=pytest.mark.model)])
+def core(request: pytest.FixtureRequest) -> Core:
+    if request.param == "scripted":
+        return ScriptedCore(config=CONFIG)
+    core: Core = request.getfixturevalue("llama")
     for seq in range(core.spec.num_slots):
         core.trim(seq, 0)
+    return core
 
 
 def tokens_of(core: Core, text: str) -> list[int]:
@@ -100,34 +104,26 @@ def test_a_sampler_that_accepted_the_same_tokens_goes_on_alike(core: Core) -> No
 
 
 @pytest.mark.model
-def test_dice_follow_the_probabilities_and_the_seed() -> None:
-    from aios_kernel.core.llama import LlamaCore
-
-    core = LlamaCore.load(model_path(), CONFIG)
-    row = np.full(core.spec.n_vocab, -30.0, dtype=np.float32)
+def test_dice_follow_the_probabilities_and_the_seed(llama: Core) -> None:
+    row = np.full(llama.spec.n_vocab, -30.0, dtype=np.float32)
     row[5], row[9] = np.log(0.75), np.log(0.25)
     draws = {}
     for seed in (1, 2):
-        sampler = core.sampler(SamplingParams(temperature=1.0, seed=seed), None)
+        sampler = llama.sampler(SamplingParams(temperature=1.0, seed=seed), None)
         draws[seed] = [sampler.sample(row, position) for position in range(2_000)]
         sampler.close()
-    core.close()
     assert set(draws[1]) == {5, 9}
     assert abs(draws[1].count(5) / 2_000 - 0.75) < 0.05
     assert draws[1] != draws[2]
 
 
 @pytest.mark.model
-def test_a_token_that_the_grammar_forbids_is_not_accepted() -> None:
-    from aios_kernel.core.llama import LlamaCore
-
-    core = LlamaCore.load(model_path(), CONFIG)
-    sampler = core.sampler(SamplingParams(), 'root ::= "yes" | "no"')
-    (maybe,) = core.tokenize("maybe", special=False)[:1]
+def test_a_token_that_the_grammar_forbids_is_not_accepted(llama: Core) -> None:
+    sampler = llama.sampler(SamplingParams(), 'root ::= "yes" | "no"')
+    (maybe,) = llama.tokenize("maybe", special=False)[:1]
     with pytest.raises(CoreError, match="grammar"):
         sampler.accept(maybe)
     sampler.close()
-    core.close()
 
 
 def test_a_broken_grammar_is_a_bad_request(core: Core) -> None:
@@ -156,12 +152,15 @@ def test_a_missing_and_a_broken_model_are_one_line_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_the_default_model_is_exact_here() -> None:
+def test_the_default_model_is_exact_here_with_all_cores_until_it_is_unloaded() -> None:
     from aios_kernel.core.llama import LlamaCore
 
-    core = LlamaCore.load(model_path(), CONFIG)
+    core = LlamaCore.load(model_path(), replace(CONFIG, threads=0))
     assert core.spec.exact, core.spec.exact_reason
+    assert not core.spec.fixed_threads, "else the one thread of the other tests would prove less"
     core.close()
+    with pytest.raises(CoreError, match="unloaded"):
+        core.tokenize("hello", special=False)
 
 
 class Drifting(ScriptedCore):
@@ -200,13 +199,3 @@ def test_the_self_test_finds_the_settings_that_are_exact(
     found = check_exactness(Drifting(**flaws), threads=2)
     assert verdict == (found.exact, found.max_batch, found.fixed_threads), found.reason
     assert ("larger batches" in found.reason) == ("batch" in flaws)
-
-
-@pytest.mark.model
-def test_an_unloaded_model_tokenizes_no_more() -> None:
-    from aios_kernel.core.llama import LlamaCore
-
-    core = LlamaCore.load(model_path(), CONFIG)
-    core.close()
-    with pytest.raises(CoreError, match="unloaded"):
-        core.tokenize("hello", special=False)

@@ -27,7 +27,9 @@ class Kernel(SimpleNamespace):
     """As much of one as is looked at before a request has come whole."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(keys=Keys(folder / "keys.json"), llm=SimpleNamespace(state="ready"))
+        self.refused: list[str] = []
+        access = SimpleNamespace(refuse=lambda what, _why: self.refused.append(what))
+        super().__init__(keys=Keys(folder / "keys.json"), llm=SimpleNamespace(state="ready"), access=access)
 
 
 class Client:

@@ -16,6 +16,7 @@ from daemons import Daemon
 from foreign import Foreign, ask, joined, pid_of, text_of
 
 from aios_kernel.client import KernelClient, launch, paths
+from aios_kernel.client.access import AccessClient
 from aios_kernel.errors import NotPermitted
 from aios_kernel.protocol import EventKind, ProcState, Signal, Tier
 
@@ -189,6 +190,8 @@ def test_a_key_is_needed_and_is_for_this_alone(daemon: Daemon, foreign: Foreign)
             assert (status, body["error"]["code"]) == (401, "invalid_api_key")
     with pytest.raises(NotPermitted):
         KernelClient(daemon.client.socket_path, foreign.key).procs()
+    denied = {row.action for row in AccessClient(daemon.client).audit() if row.outcome == "deny"}
+    assert {"GET /v1/models (TCP)", "POST /v1/chat/completions (TCP)", "GET /procs"} <= denied
 
 
 def test_processes_are_of_their_keys_group(daemon: Daemon, foreign: Foreign) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -19,7 +20,7 @@ from aios_kernel.scheduler.engine import Engine
 from aios_kernel.scheduler.request import GenEvent, GenRequest, GenResult, JobId, Phase
 from aios_kernel.testing import ScriptedCore, reply
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 class Driver:
@@ -167,7 +168,8 @@ def test_a_deaf_receiver_stops_nobody() -> None:
 
 # --- the real model -----------------------------------------------------------------------------------
 
-REAL = EngineConfig(slots=4, window=512, quantum=8)
+# One thread: several wait for each other where other tests keep the cores busy.
+REAL = EngineConfig(slots=4, window=512, quantum=8, threads=1)
 NOWHERE = Path("/nonexistent")
 
 
@@ -186,9 +188,8 @@ def real() -> Iterator[Driver]:
 
 
 def story(number: int) -> str:
-    return (
-        f"<|im_start|>user\nTell me about the number {number}{', please' * number}.<|im_end|>\n<|im_start|>assistant\n"
-    )
+    said = f"Tell me about the number {number}{', please' * (number % 4)}."
+    return f"<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n"
 
 
 @pytest.mark.model
@@ -196,7 +197,7 @@ def test_twelve_over_four_slots_equal_twelve_alone(real: Driver) -> None:
     """Greedy and sampled, texts and logits."""
     options = [
         {
-            "max_tokens": 20,
+            "max_tokens": 12,
             "logits_hash": True,
             "params": SamplingParams(temperature=0.9 * (pid % 2), seed=pid, repeat_penalty=1 + 0.1 * (pid % 3)),
         }
@@ -209,7 +210,7 @@ def test_twelve_over_four_slots_equal_twelve_alone(real: Driver) -> None:
     jobs = [real.submit(200 + pid, story(pid), **options[pid]) for pid in range(12)]
     together = [real.result(job) for job in jobs]
     assert [(one.text, one.logits_hash) for one in alone] == [(one.text, one.logits_hash) for one in together]
-    assert real.batches < 12 * (20 + 20) * 2, "events are not coalesced"
+    assert real.batches < 12 * (12 + 12) * 2, "events are not coalesced"
     for pid in range(12):
         real.engine.release(Pid(200 + pid))
 
@@ -237,7 +238,7 @@ def test_three_suspensions_and_a_second_turn_change_no_bit(real: Driver) -> None
 
 @pytest.mark.model
 def test_a_lost_snapshot_changes_no_bit(real: Driver) -> None:
-    config = EngineConfig(slots=1, window=256, quantum=6, ram_bytes=0)
+    config = replace(REAL, slots=1, window=256, quantum=6, ram_bytes=0)
     driver = Driver(lambda: load_real(config), config)
     driver.engine.ready.result(DEADLINE_S)
     jobs = [driver.submit(pid, story(pid), max_tokens=12, logits_hash=True) for pid in (1, 2)]

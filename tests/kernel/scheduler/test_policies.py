@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios_kernel.errors import BadRequest
@@ -43,6 +43,7 @@ def queues(draw: st.DrawFn, classes: Sequence[PolicyClass] = tuple(PolicyClass))
 
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
+@settings(max_examples=40, deadline=None)
 @given(queue_and_slots=queues(), quantum=st.integers(1, 8))
 def test_no_slot_stays_empty_while_someone_waits(
     name: str, queue_and_slots: tuple[tuple[Runnable, ...], int], quantum: int
@@ -54,6 +55,7 @@ def test_no_slot_stays_empty_while_someone_waits(
 
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
+@settings(max_examples=40, deadline=None)
 @given(queue_and_slots=queues(), quantum=st.integers(1, 8), data=st.data())
 def test_a_plan_depends_on_the_facts_alone(
     name: str, queue_and_slots: tuple[tuple[Runnable, ...], int], quantum: int, data: st.DataObject
@@ -65,6 +67,7 @@ def test_a_plan_depends_on_the_facts_alone(
 
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
+@settings(max_examples=40, deadline=None)
 @given(queue_and_slots=queues(), quantum=st.integers(1, 8))
 def test_a_slot_just_given_is_not_taken_again(
     name: str, queue_and_slots: tuple[tuple[Runnable, ...], int], quantum: int

@@ -119,6 +119,12 @@ async def test_nothing_is_connected_to_without_a_word(tmp_path: Path) -> None:
         "http://169.254.169.254/x",
         "http://0x7f.1/",
         "http://2130706433/",
+        "http://①②⑦.⓪.⓪.①/",  # digits to whoever connects: names are normalized (UTS 46)
+        "http://１２７.0.0.1/",
+        "http://127。0。0。1/",
+        "http://127.0.0.1./",
+        "http://[::127.0.0.1]/",
+        "http://[64:ff9b::127.0.0.1]/",
     ],
 )
 async def test_this_machine_and_its_networks_are_not_the_web(tmp_path: Path, url: str) -> None:
@@ -126,7 +132,10 @@ async def test_this_machine_and_its_networks_are_not_the_web(tmp_path: Path, url
         await fetching(tmp_path, private=False).call("http_fetch", {"url": url}, caller())
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://x/", "x", "http://", "http://u:p@h/", "http://h:99999/"])
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "ftp://x/", "x", "http://", "http://u:p@h/", "http://x\\@127.0.0.1/", "http://h:99999/"],
+)
 async def test_what_is_no_web_address_is_refused(tmp_path: Path, url: str) -> None:
     asked = Asked()
     with pytest.raises(ToolFailed, match="must"):
@@ -144,7 +153,17 @@ def test_only_addresses_of_everybody_are_public(address: ipaddress.IPv4Address |
 
 
 @pytest.mark.parametrize(
-    "address", ["::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "fe80::1", "0.0.0.0", "::"]
+    "address",
+    [
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "2002:7f00:1::",
+        "fe80::1",
+        "0.0.0.0",
+        "::",
+        "::10.0.0.1",
+        "64:ff9b::a00:1",
+    ],
 )
 def test_an_address_inside_another_counts(address: str) -> None:
     assert not is_public(address)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aios_kernel.errors import BadRequest, ToolFailed
 from aios_kernel.protocol import ToolSpec
-from aios_kernel.tools.schema import MAX_ARGUMENT_BYTES, BadSchema, Checker, is_bounded
+from aios_kernel.tools.schema import MAX_ARGUMENT_BYTES, MAX_ARGUMENT_NODES, BadSchema, Checker, num_nodes
 
 SCALARS = st.sampled_from(["string", "integer", "number", "boolean", "null"])
 VALUES = st.recursive(
@@ -108,7 +108,7 @@ def test_a_shape_says_names_and_types() -> None:
 @settings(deadline=None)
 def test_any_json_is_a_schema_or_is_refused(value: Any) -> None:
     schema = value if isinstance(value, dict) else {"properties": value}
-    assert is_bounded(schema) in (True, False)
+    assert num_nodes(schema) is None or 0 < num_nodes(schema) <= 2_000
     try:
         check = checker(schema)
     except BadSchema:
@@ -130,3 +130,38 @@ def test_what_is_no_schema_of_arguments_is_refused(schema: dict[str, Any]) -> No
 def test_arguments_are_bounded_in_size() -> None:
     with pytest.raises(BadRequest, match="at most"):
         checker({"type": "object"}).check({"a": "x" * MAX_ARGUMENT_BYTES})
+
+
+TEXTS = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}}
+
+
+def test_many_values_in_arguments_are_refused_at_once() -> None:
+    check = checker(TEXTS)
+    check.check({"a": ["x"] * 1_000})
+    for value in ([0] * 300_000, [["x"]] * MAX_ARGUMENT_NODES, {str(n): 0 for n in range(MAX_ARGUMENT_NODES)}):
+        with pytest.raises(BadRequest, match="more than 5000 values"):
+            check.check({"a": value})
+
+
+def test_a_long_list_of_wrong_values_is_told_by_its_first() -> None:
+    check = checker(TEXTS)
+    with pytest.raises(ToolFailed, match="0 is not of type 'string'"):
+        check.check({"a": [0] * 4_000})
+
+
+def test_a_large_schema_meets_large_arguments_by_its_shape() -> None:
+    many = {"anyOf": [{"type": "string", "maxLength": n} for n in range(190)]}
+    schema = {"type": "object", "properties": {"a": {"type": "array", "items": many}}}
+    with pytest.raises(ToolFailed, match="not valid under any"):
+        checker(schema).check({"a": ["x" * 700]})
+    checker(schema).check({"a": ["x" * 200] * 4_000})  # in whole it would take a minute
+    with pytest.raises(ToolFailed, match="not of type 'array'"):
+        checker(schema).check({"a": "x" * 900_000})
+
+
+def test_a_schema_nested_beyond_all_measure_is_refused() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(5_000):
+        schema = {"properties": {"a": schema}}
+    with pytest.raises(BadSchema, match="nested too deeply"):
+        checker(schema)
