@@ -89,6 +89,21 @@ class Io:
         with contextlib.suppress(OSError):
             write_all(self.stderr, text.encode("utf-8", "surrogateescape"))
 
+    def confirm(self, question: str) -> bool:
+        """Ask whoever types: anything but yes is no, and so are the end of input and a cancel."""
+        self.narrate(f"{sanitize(question)} [y/N] ")
+        cancelled, cancel = os.pipe()
+        try:
+            with self.cancel.closing(lambda: write_all(cancel, b"x")):
+                ready, _, _ = select.select([self.stdin, cancelled], [], [])
+            answer = b"" if cancelled in ready else os.read(self.stdin, 4_096)
+        finally:
+            os.close(cancelled)
+            os.close(cancel)
+        if not answer.endswith(b"\n"):
+            self.narrate("\n")
+        return answer.strip().lower() in (b"y", b"yes")
+
     def tty(self, fd: int) -> bool:
         """True where a person reads, or types, right at the other end."""
         return self._screen(fd) is not None or os.isatty(fd)

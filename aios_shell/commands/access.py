@@ -9,34 +9,44 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from aios_kernel.client.access import AccessClient
-from aios_kernel.errors import BadConfig, BadRequest, KernelError, row_of
-from aios_kernel.protocol import DecideRequest, GrantRequest, Outcome, PolicyInfo, Scope
+from aios_kernel.errors import BadConfig, BadRequest, InvalidState, KernelError, row_of
+from aios_kernel.protocol import DecideRequest, GrantRequest, Outcome, PolicyInfo, Question, Scope
 from aios_shell import render
 from aios_shell.io import Io
+from aios_shell.text import one_line, sanitize
 
 DENIED: Final = 126
+
+_FOR: Final = {Scope.ONCE: "this once", Scope.SESSION: "it until the process ends", Scope.ALWAYS: "it always"}
 
 _HEAD: Final = re.compile(r"(?:^|[\s)])(?:permit|forbid)\s*(\(.*)", re.DOTALL)
 
 T = TypeVar("T")
 
 
-def approve(io: Io, pids: list[int], session: bool, always: bool) -> int:
-    return _answer(io, pids, allow=True, scope=_scope(session, always))
+def approve(io: Io, pids: list[int], session: bool, always: bool, yes: bool) -> int:
+    """Who typed it has seen a question a while ago: what is asked now is shown before it is allowed."""
+    look = not yes and io.tty(io.stdin) and io.tty(io.stderr)
+    return _answer(io, pids, allow=True, scope=_scope(session, always), look=look)
 
 
 def deny(io: Io, pids: list[int], session: bool, always: bool) -> int:
-    return _answer(io, pids, allow=False, scope=_scope(session, always))
+    return _answer(io, pids, allow=False, scope=_scope(session, always), look=False)
 
 
 def ls(io: Io, json: bool) -> None:
     _policies(io, _access(io).policies(), json=json)
 
 
-def questions(io: Io, json: bool) -> None:
-    asked = _access(io).questions()
+def questions(io: Io, pid: int | None, json: bool) -> None:
+    asked = [question for question in _access(io).questions() if pid in (None, question.pid)]
+    if pid is not None and not asked:
+        raise InvalidState(f"process {pid} asks nothing", pid=pid)
     if json:
         render.json(io, asked)
+        return
+    if pid is not None:
+        io.write("\n".join(map(_whole, asked)))
         return
     now = time.time()
     rows = [(q.pid, q.agent, q.action, render.span(max(0, q.until - now) * 1000), q.what) for q in asked]
@@ -99,16 +109,28 @@ def _scope(session: bool, always: bool) -> Scope:
     return Scope.ALWAYS if always else Scope.SESSION if session else Scope.ONCE
 
 
-def _answer(io: Io, pids: list[int], *, allow: bool, scope: Scope) -> int:
+def _answer(io: Io, pids: list[int], *, allow: bool, scope: Scope, look: bool) -> int:
     """Answer each process's oldest question as it was a moment ago, and say which that was."""
     access = _access(io)
-    asked = {question.pid: question.what for question in reversed(access.questions())}
+    asked = {question.pid: question for question in reversed(access.questions())}
 
     def answer(pid: int) -> None:
-        question = access.answer(pid, allow, scope, asked.get(pid))
+        seen = asked.get(pid)
+        if look and seen is not None:
+            io.narrate(_whole(seen))
+            if not io.confirm(f"allow {_FOR[scope]}?"):
+                raise InvalidState(f"{pid}: not answered")
+        question = access.answer(pid, allow, scope, seen.what if seen is not None else "")
         io.note(f"{pid}: {'allowed' if allow else 'denied'}: {question.what}")
 
     return _each(io, pids, answer)
+
+
+def _whole(question: Question) -> str:
+    """All that a person is to know before they answer. Lines in the agent's own words are marked."""
+    lines = [f"{question.pid} ({one_line(question.agent)}) asks: {one_line(question.what)}"]
+    lines += [f"  | {sanitize(line.expandtabs(4))}" for line in question.detail.splitlines()]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _each(io: Io, things: list[T], act: Callable[[T], object]) -> int:

@@ -23,7 +23,7 @@ ROWS: Final = (
         "Say yes to what processes ask.",
         ACCESS,
         "access:approve",
-        (PIDS, *_SCOPES),
+        (PIDS, *_SCOPES, flag("yes", "Do not show the question once more, on a terminal.", "-y")),
         ("aios approve 12", "aios approve 12 --session"),
     ),
     CommandSpec(
@@ -35,7 +35,13 @@ ROWS: Final = (
         ("aios deny 12", "aios deny 12 --always"),
     ),
     CommandSpec("access ls", "List the policies in force.", ACCESS, "access:ls", (JSON,)),
-    CommandSpec("access questions", "List what processes ask a person.", ACCESS, "access:questions", (JSON,)),
+    CommandSpec(
+        "access questions",
+        "List what processes ask a person; with a PID all that one asks, in full.",
+        ACCESS,
+        "access:questions",
+        (Param("pid", "Of this process alone.", int, complete="pid", minimum=1), JSON),
+    ),
     CommandSpec("access actions", "List the actions that policies are about.", ACCESS, "access:actions", (JSON,)),
     CommandSpec("access check", "Check the policy files; nothing changes.", ACCESS, "access:check", (JSON,)),
     CommandSpec("access reload", "Put the policy files in force as they are now.", ACCESS, "access:reload"),

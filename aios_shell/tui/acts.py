@@ -9,8 +9,9 @@ from typing import Final
 from textual.screen import Screen
 
 from aios_kernel.client import KernelClient
+from aios_kernel.client.access import AccessClient
 from aios_kernel.errors import KernelError
-from aios_kernel.protocol import ProcInfo, Signal
+from aios_kernel.protocol import ProcInfo, ProcState, Scope, Signal
 from aios_shell.language.parse import quote
 from aios_shell.tui.messages import Act, Notice, Run
 from aios_shell.tui.screens.dialogs import Ask, Choose
@@ -20,6 +21,12 @@ _KILLS: Final = (
     ("t", Signal.TERM.value, "TERM  ask it to end"),
     ("k", Signal.KILL.value, "KILL  end it now"),
     ("i", Signal.INT.value, "INT   stop what it is doing"),
+)
+_ANSWERS: Final = (
+    ("y", Scope.ONCE.value, "allow it this once"),
+    ("s", Scope.SESSION.value, "allow what is like it until the process ends"),
+    ("a", Scope.ALWAYS.value, "allow what is like it to this agent always"),
+    ("n", "no", "deny it"),
 )
 _MIN_NICE, _MAX_NICE = -20, 19
 
@@ -49,7 +56,8 @@ class Acts:
             case "save":
                 await self._save(act.pids, act.value)
             case "approve" | "deny":
-                self._post(Run(f"{act.verb} {' '.join(map(str, act.pids))}"))
+                for pid in act.pids:
+                    await self._answer(pid, allow=act.verb == "approve")
 
     async def _kill(self, pids: Sequence[int]) -> None:
         """The dialog names those that were chosen when the key was pressed, whatever the table shows by now."""
@@ -58,6 +66,25 @@ class Acts:
         answer = await self._ask(Choose(title, lines, _KILLS))
         if answer is not None:
             await self._signal(pids, Signal(answer))
+
+    async def _answer(self, pid: int, *, allow: bool) -> None:
+        """The question that was seen when the key was pressed, and no other. What does not fit a line is read first."""
+        proc, access, scope = self._procs.get(pid), AccessClient(self._client), Scope.ONCE
+        if proc is None or proc.state is not ProcState.ASKING:
+            return
+        try:
+            asked = await asyncio.to_thread(access.questions) if allow else []
+            detail = next((each.detail for each in asked if (each.pid, each.what) == (pid, proc.reason)), "")
+            if detail:
+                title = f"{self.name(pid)} asks"
+                choice = await self._ask(Choose(title, [proc.reason], _ANSWERS, detail))
+                if choice is None:
+                    return
+                allow, scope = choice != "no", Scope.ONCE if choice == "no" else Scope(choice)
+            await asyncio.to_thread(access.answer, pid, allow, scope, proc.reason)
+            self._post(Notice(f"{pid}: {'allowed' if allow else 'denied'}: {proc.reason}"))
+        except KernelError as error:
+            self._post(Notice(error.message, error=True))
 
     async def _renice(self, pids: Sequence[int], value: str | int | None) -> None:
         if value is None:

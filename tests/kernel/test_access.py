@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -230,6 +231,37 @@ async def test_another_question_than_the_one_seen_is_not_answered(desk: Desk) ->
     await asking
 
 
+async def test_what_a_line_does_not_tell_is_told_in_full_and_answered_as_seen(desk: Desk) -> None:
+    code = "print(1)\n" + "\n" * 500 + "import shutil; shutil.rmtree('.')"
+
+    def run(code: str) -> Need:
+        return Need("exec", Kind.TOOL, "python", what="run python: print(1)", irreversible=True, detail=code)
+
+    swapped = asyncio.create_task(desk.manager.require(desk.life(), run("print(1)\nprint(2)")))
+    (seen,) = await desk.asked()
+    swapped.cancel()
+    await asyncio.wait({swapped})
+    asking = asyncio.create_task(desk.manager.require(desk.life(), run(code)))
+    (question,) = await desk.asked()
+    assert (question.detail, question.what) == (code, f"run python: print(1) (question {question.id})")
+    with pytest.raises(InvalidState, match="asks something else now"):
+        desk.manager.answer(question.pid, True, Scope.ONCE, seen.what)
+    desk.manager.answer(question.pid, True, Scope.ONCE, question.what)
+    await asking
+    with pytest.raises(LimitHit, match="70000 characters"):
+        await desk.manager.require(desk.life(), run("x" * 70_000))
+
+
+async def test_the_middle_of_a_long_question_is_not_lost(desk: Desk) -> None:
+    path = "a/" * 500 + "file"
+    asking = asyncio.create_task(desk.manager.require(desk.life(), dataclasses.replace(DELETE, id=path, what="")))
+    (question,) = await desk.asked()
+    assert len(question.what) < 250
+    assert path in question.detail
+    asking.cancel()
+    await asyncio.wait({asking})
+
+
 async def test_a_forbid_that_comes_while_a_person_thinks_holds(desk: Desk) -> None:
     asking = asyncio.create_task(desk.manager.require(desk.life(), DELETE))
     await desk.asked()
@@ -270,7 +302,7 @@ async def test_questions_are_one_line_and_not_without_number(desk: Desk) -> None
     asking = [asyncio.create_task(desk.manager.require(life, hostile)) for _ in range(16)]
     questions = await desk.asked(16)
     assert questions[0].what.startswith("delete [2J a process 1 asks: ok?yyy")
-    assert len(questions[0].what) == 200
+    assert len(questions[0].what.removesuffix(" (question 1)")) == 200
     with pytest.raises(LimitHit, match="16 questions"):
         await desk.manager.require(life, hostile)
     for task in asking:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import pty
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,22 @@ from aios_shell.io import Io
 from aios_shell.language.pipeline import run_text
 from aios_shell.session import Session
 from aios_shell.typer_app import execute
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """What a person types at and looks at, and the end that a program has of it."""
+
+    person: int
+    program: int
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    ends = Terminal(*pty.openpty())
+    yield ends
+    os.close(ends.person)
+    os.close(ends.program)
 
 
 def no_kernel(_: Callable[[str], None]) -> KernelClient:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 
 import pytest
 from system import System
+
+from .conftest import Terminal
 
 MANIFEST = """
 name = "probe"
@@ -79,6 +83,39 @@ def test_a_question_is_shown_and_answered(system: System) -> None:
     assert system.run("wait", str(other)).returncode == 143
     assert f"process {pid} has ended" in system.run("approve", str(pid)).stderr
     assert system.run("approve", str(pid), "--session", "--always").returncode == 2
+
+
+@pytest.mark.parametrize(("typed", "status"), [("y\n", 0), ("\n", 126), ("\x04", 126), ("\x03", 126)])
+def test_at_a_terminal_what_is_allowed_is_shown_first(
+    system: System, terminal: Terminal, typed: str, status: int
+) -> None:
+    pid, other = asking(system)
+    with system.popen(
+        "approve", str(pid), stdin=terminal.program, stderr=terminal.program, start_new_session=True
+    ) as process:
+        told = ""
+        while "[y/N] " not in told:
+            told += os.read(terminal.person, 65_536).decode()
+        assert f"{pid} (probe) asks: send TERM to process {other} (probe)\r\nallow this once? [y/N] " in told
+        if typed == "\x03":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            os.write(terminal.person, typed.encode())
+        assert process.wait(timeout=60) == (0 if typed == "y\n" else 130 if typed == "\x03" else 1)
+    if typed != "y\n":
+        assert system.ps(pid)["state"] == "asking"
+        system.ok("deny", str(pid))
+    assert system.run("wait", str(pid)).returncode == status
+    system.run("kill", str(other))
+
+
+def test_a_question_in_full(system: System) -> None:
+    pid, other = asking(system)
+    assert system.ok("access", "questions", str(pid)) == f"{pid} (probe) asks: send TERM to process {other} (probe)\n"
+    system.ok("deny", str(pid))
+    done = system.run("access", "questions", str(pid))
+    assert (done.returncode, done.stderr) == (1, f"aios: process {pid} asks nothing\n")
+    system.ok("kill", str(other))
 
 
 def test_policies_at_the_command_line(system: System) -> None:

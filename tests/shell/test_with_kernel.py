@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,25 +16,11 @@ from system import System
 
 from aios_shell.commands.proc import _COLUMNS
 
+from .conftest import Terminal
+
 pytestmark = pytest.mark.model
 
 STORY = "a lighthouse"
-
-
-@dataclass(frozen=True)
-class Terminal:
-    """What a person types at and looks at, and the end that a program has of it."""
-
-    person: int
-    program: int
-
-
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    ends = Terminal(*pty.openpty())
-    yield ends
-    os.close(ends.person)
-    os.close(ends.program)
 
 
 def test_the_answer_alone_is_on_stdout(system: System) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from factories import live
 from system import System
 from textual import on
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from aios_kernel.client import KernelClient
-from aios_shell.tui.messages import Say
+from aios_shell.tui.acts import Acts
+from aios_shell.tui.messages import Act, Notice, Say
 from aios_shell.tui.record import Kind
+from aios_shell.tui.screens.dialogs import Choose
 from aios_shell.tui.widgets.contexts import Contexts
 from aios_shell.tui.widgets.transcript import Transcript
 
@@ -46,6 +51,46 @@ async def until_told(pilot: Pilot[None], app: Reading, pid: int, kind: Kind) -> 
             return texts
         await pilot.pause(0.1)
     pytest.fail(f"process {pid} told no {kind}")
+
+
+RUNNER = """
+from aios_kernel.errors import NotPermitted
+
+async def main(agent):
+    try:
+        agent.write(str(await agent.tool("python", code=agent.task)))
+    except NotPermitted as error:
+        agent.write(error.message)
+        return 126
+"""
+
+
+@pytest.mark.parametrize(("answer", "status"), [("once", 0), ("no", 126)])
+async def test_code_is_read_before_it_is_allowed(system: System, answer: str, status: int) -> None:
+    folder = system.home / "data" / "agents" / "runner"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "agent.toml").write_text('name = "runner"\ndescription = "Runs code."\nentry = "agent:main"\n')
+    (folder / "agent.py").write_text(RUNNER)
+    pid = system.start("runner", "x = 40\n\n\nprint(x + 2)")
+    system.ok("wait", str(pid), "--state", "asking", "--timeout", "60")
+    client, posted, seen = system.client(), list[object](), list[Screen[str | None]]()
+
+    async def choose(screen: Screen[str | None]) -> str | None:
+        seen.append(screen)
+        return answer
+
+    procs = {proc.pid: proc for proc in client.procs()}
+    stale = {pid: replace(procs[pid], reason="run python: print(42)")}
+    await Acts(client, stale, choose, posted.append).perform(Act("approve", (pid,)))
+    assert [event.text.partition(":")[0] for event in posted if isinstance(event, Notice)] == [
+        f"process {pid} asks something else now"
+    ]
+    await Acts(client, procs, choose, posted.append).perform(Act("approve", (pid,)))
+    (screen,) = seen
+    assert isinstance(screen, Choose)
+    assert screen._detail == "x = 40\n\n\nprint(x + 2)"
+    assert system.run("wait", str(pid)).returncode == status
+    assert ("42" in system.ok("logs", str(pid), "--output")) == (status == 0)
 
 
 async def test_a_talk_is_read_and_its_context_shown(system: System) -> None:

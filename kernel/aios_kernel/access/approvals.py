@@ -15,6 +15,7 @@ from aios_kernel.protocol import Pid, ProcState, Question, Scope
 
 MAX_QUESTIONS: Final = 16  # of one process at once
 MAX_WHAT: Final = 200  # characters: a question is a line that a person reads
+MAX_DETAIL: Final = 65_536  # characters that a person may have to read: more is not asked
 
 Subject = tuple[str, str, str]  # what an answer is about: action, resource and owner; "" where it is for all its own
 
@@ -44,7 +45,7 @@ class Approvals:
         self._clock = clock
         self._answer_s = answer_s
         self._asked: dict[Pid, list[_Asked]] = {}  # of each process, the oldest first
-        self._numbers = itertools.count(-1, -1)  # of activities: those of syscalls count from 0 up
+        self._ids = itertools.count(1)
 
     def open(self) -> list[Question]:
         """All open questions, the oldest first."""
@@ -52,15 +53,26 @@ class Approvals:
         return sorted(questions, key=lambda question: question.asked_at)
 
     async def ask(self, life: Life, need: Need, subject: Subject) -> Answer:
-        """Ask, and wait for the answer. Raises LimitHit when the process has too many questions open."""
+        """Ask, and wait for the answer.
+
+        Raises:
+            LimitHit: the process has too many questions open, or this one is too long to be read.
+        """
         process, now = life.process, self._clock.now()
         queue = self._asked.setdefault(process.pid, [])
         if len(queue) >= MAX_QUESTIONS:
             raise LimitHit(f"process {process.pid} has {MAX_QUESTIONS} questions open", limit=MAX_QUESTIONS)
+        id, what, detail = next(self._ids), one_line(need.question), need.detail
+        if what.replace("…", "") != need.question.replace("…", "") and not detail:
+            detail = need.question
+        if len(detail) > MAX_DETAIL:
+            raise LimitHit(f"{what}: a question of {len(detail)} characters: at most {MAX_DETAIL} can be asked")
         question = Question(
+            id=id,
             pid=process.pid,
             agent=process.request.agent,
-            what=one_line(need.question),
+            what=f"{what} (question {id})" if detail else what,
+            detail=detail,
             action=need.name,
             resource=need.id,
             owner=need.owner,
@@ -69,8 +81,7 @@ class Approvals:
         )
         asked = _Asked(question, subject, asyncio.get_running_loop().create_future())
         queue.append(asked)
-        number = next(self._numbers)
-        life.act(number, (ProcState.ASKING, question.what), now)
+        life.act(-id, (ProcState.ASKING, question.what), now)  # those of syscalls count from 0 up
         try:
             async with asyncio.timeout(self._answer_s):
                 return await asked.answered
@@ -80,7 +91,7 @@ class Approvals:
             queue.remove(asked)
             if not queue:
                 del self._asked[process.pid]
-            life.act(number, None, self._clock.now())
+            life.act(-id, None, self._clock.now())
 
     def answer(self, pid: int, allow: bool, scope: Scope, what: str | None) -> Question:
         """Answer a process's oldest question, and with a wider scope all open ones that it is about as well.

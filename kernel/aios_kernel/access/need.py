@@ -47,6 +47,7 @@ class Need:
         id: which one, see Kind; "" for the kind as a whole.
         owner: name of the agent that owns it, or a pid for what lives and dies with a process; "": nobody does.
         what: one line for a person who is asked: "delete notes/a.txt (3 versions)"; "": made of action and id.
+        detail: all that is to be done, where a line does not tell it: code, arguments.
         irreversible: deletes, overwrites, shares, runs code, sends to the network, kills another's process: a person
             is asked, unless a policy or an earlier answer permits it.
     """
@@ -57,6 +58,7 @@ class Need:
     owner: str = ""
     what: str = ""
     irreversible: bool = False
+    detail: str = ""
 
     def __post_init__(self) -> None:
         assert self.action in ACTIONS[self.kind], f"{self.kind} has no action {self.action!r}: see ACTIONS"

@@ -24,9 +24,11 @@ class Outcome(StrEnum):
 class Question:
     """A process waits for a person. The oldest of a process is what its reason in `ps` shows."""
 
+    id: int  # no other question of this kernel has it
     pid: int
     agent: str
-    what: str  # one line: what it is about to do
+    what: str  # one line: what it is about to do; it ends with the id where `detail` tells more
+    detail: str  # all of what it is about to do, in the agent's own words; "" where the line is all
     action: str  # "file:delete"
     resource: str
     owner: str

@@ -53,7 +53,9 @@ def code_tools(workers: Workers) -> list[Tool]:
 def _tool(spec: ToolSpec, what: str, run: Any, workers: Workers) -> Tool:
     def needs(arguments: Arguments, _: Caller) -> Sequence[Need]:
         asked = f"run {spec.name}: {short(arguments[what], 140)}"
-        return (Need("exec", Kind.TOOL, spec.name, what=asked, irreversible=True),)
+        given = "".join(f"\n\nwith {path}" for path in arguments.get("files", ()))
+        detail = "" if asked.endswith(f": {arguments[what]}{given}") else f"{arguments[what]}{given}"
+        return (Need("exec", Kind.TOOL, spec.name, what=asked, irreversible=True, detail=detail),)
 
     return Tool(
         spec,

@@ -126,7 +126,9 @@ async def _permitted(url: str, reachable: Reachable, allowed: set[str], caller: 
             raise ToolFailed(f"http_fetch: {host} is not on the public internet")
     where = f"{host}:{port}"
     if where not in allowed:
-        await caller.require(Need("connect", Kind.NETWORK, where, what=f"fetch {short(url, 140)}", irreversible=True))
+        what = f"fetch {short(url, 140)}"
+        detail = "" if what.endswith(url) else url
+        await caller.require(Need("connect", Kind.NETWORK, where, what=what, irreversible=True, detail=detail))
     return where
 
 

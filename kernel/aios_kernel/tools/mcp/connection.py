@@ -251,8 +251,10 @@ class Connection:
 
 def _needs(name: str) -> Needs:
     def needs(arguments: Arguments, _: Caller) -> Sequence[Need]:
-        what = f"call {name} with {short(json.dumps(arguments, ensure_ascii=False), 120)}"
-        return (Need("call", Kind.TOOL, name, what=what, irreversible=True),)
+        given = json.dumps(arguments, ensure_ascii=False)
+        what = f"call {name} with {short(given, 120)}"
+        detail = "" if what.endswith(given) else json.dumps(arguments, ensure_ascii=False, indent=2)
+        return (Need("call", Kind.TOOL, name, what=what, irreversible=True, detail=detail),)
 
     return needs
 
