@@ -128,4 +128,8 @@ def connect(on_notice: Callable[[str], None]) -> KernelClient:
     """A client of the running kernel; `launch` is imported only when one is asked for."""
     from aios_kernel.client.launch import connect
 
-    return connect(on_notice)
+    def tell() -> None:
+        if os.isatty(2):  # somebody waits
+            on_notice("starting the kernel")
+
+    return connect(on_notice, on_start=tell)

@@ -38,6 +38,7 @@ class AgentRun:
         foreground.add(self)
         try:
             with self._io.cancel.closing(self._stream.close), self._feeding():
+                self._tell_of_model()
                 return self._carry(self._stream)
         except OSError:
             self._signal(Signal.TERM)  # nobody reads, or the disk is full: what it would still say is for nobody
@@ -94,6 +95,11 @@ class AgentRun:
         ):  # not one long answered
             self._begin_line()
             self._io.note(f"{question}? `aios approve {self._pid}` or `aios deny {self._pid}`, in another terminal")
+
+    def _tell_of_model(self) -> None:
+        """A large model takes its time to load, and who looks at a terminal would see nothing."""
+        if self._io.tty(self._io.stderr) and (status := self._client.status()).model_state == "loading":
+            self._io.note(f"loading {status.model}" if status.model else "loading the model")
 
     def _begin_line(self) -> None:
         if self._mid_line and self._io.tty(self._io.stderr):

@@ -43,6 +43,7 @@ class EventLog:
         self._tail: deque[Event] = deque(maxlen=TAIL_LENGTH)
         self._changed = asyncio.Event()
         self.ended = False
+        self._lost: BaseException | None = None  # why the newest event that could not be written was not
 
     async def append(self, kind: EventKind, data: bytes) -> None:
         """Add an event; returns when it is durable. Raises InternalError when the journal cannot be written."""
@@ -58,14 +59,15 @@ class EventLog:
         return durable
 
     def _publish(self, row: EventRow, durable: asyncio.Future[None]) -> None:
-        if not durable.cancelled() and durable.exception() is None:
+        self._lost = None if durable.cancelled() else durable.exception()
+        if not durable.cancelled() and self._lost is None:
             self._tail.append(event_of_row(row.pid, row.seq, row.created_at, row.kind, row.data))
         self.ended = self.ended or row.kind == EventKind.EXIT  # even when unwritable: followers must end
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def follow(self, after: int) -> AsyncIterator[list[Event]]:
-        """Pages of events with seq > `after`, until the EXIT event."""
+        """Pages of events with seq > `after`, until the EXIT event. Raises why that could not be written."""
         while True:
             changed, ended = self._changed, self.ended
             if self._tail and self._tail[-1].seq > after:
@@ -77,6 +79,8 @@ class EventLog:
                     after = page[-1].seq
                     yield page
                     continue
+            if ended and self._lost is not None:
+                raise self._lost
             if ended:
                 return
             await changed.wait()

@@ -255,10 +255,13 @@ def _stream_routes(kernel: Kernel) -> APIRouter:
         pages = await supervisor.events(pid, after=after, follow=follow)
 
         async def lines() -> AsyncGenerator[bytes, None]:
-            async for page in pages:
-                body = b"".join(sse("event", event) for event in page if event.kind in wanted)
-                if body:
-                    yield body
+            try:
+                async for page in pages:
+                    body = b"".join(sse("event", event) for event in page if event.kind in wanted)
+                    if body:
+                        yield body
+            except KernelError as error:
+                yield sse("error", {"error": to_wire(error)})
 
         return EventStream(lines())
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from aios_kernel.clock import SystemClock
+from aios_kernel.errors import InternalError
 from aios_kernel.eventlog import EventLog
 from aios_kernel.journal import Journal
 from aios_kernel.protocol import EventKind, Pid
@@ -28,3 +29,17 @@ async def test_a_writer_that_stops_waiting_makes_no_gap(tmp_path: Path) -> None:
         assert seen == [0, 1, 2]
     finally:
         journal.close()
+
+
+async def test_an_end_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
+    clock = SystemClock()
+    journal = Journal.open(tmp_path / "j", kernel_pid=1, version="test", clock=clock)
+    log = EventLog(Pid(1), journal, clock)
+    await log.append(EventKind.STDOUT, b"said")
+    followed = log.follow(-1)
+    assert [event.kind for event in await anext(followed)] == [EventKind.STDOUT]
+    journal.close()
+    with pytest.raises(InternalError):
+        await log.append(EventKind.EXIT, b"0")
+    with pytest.raises(InternalError):
+        await anext(followed)

@@ -25,12 +25,15 @@ STOP_TIMEOUT_S: Final = 30.0
 _READY_FD: Final = 3
 
 
-def connect(on_notice: Callable[[str], None], listen: Address | None = None) -> KernelClient:
+def connect(
+    on_notice: Callable[[str], None], listen: Address | None = None, on_start: Callable[[], None] = lambda: None
+) -> KernelClient:
     """A client of the running kernel, which is started when there is none.
 
     Args:
         on_notice: hears, in one line, when the former kernel had died.
         listen: where a kernel that is started here listens on TCP; None: where its configuration says.
+        on_start: hears that a kernel is being started, which takes a second or more.
 
     Raises:
         KernelUnreachable: it did not start; the message ends with the last line of its log.
@@ -38,6 +41,7 @@ def connect(on_notice: Callable[[str], None], listen: Address | None = None) -> 
     """
     where = paths()
     if not answers(where):
+        on_start()
         _start(where, on_notice, listen)
     return KernelClient(str(where.socket))
 
