@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import stat
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from aios_shell.io import Io
 from aios_shell.text import one_line
 
 LOW_DISK_BYTES = 2_000_000_000  # a small model, and room for the journal
+CHECK_S = 30.0
 _CPU_FLAGS = ("avx", "avx2", "fma", "f16c", "avx512f", "avx_vnni", "amx_int8", "neon", "asimd", "sve")
 
 
@@ -147,6 +149,21 @@ def _private(name: str, path: Path, hint: str) -> Check:
     return Check(name, "fail" if open_to_others else "ok", f"{path} ({stat.filemode(info.st_mode)})", hint)
 
 
+def _config(_: Io) -> Iterator[Check]:
+    """The kernel's own word on its file: it would not start with one that is wrong."""
+    file = paths().config_file
+    if not file.exists():
+        return
+    command = [sys.executable, "-P", "-m", "aios_kernel", "--check"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CHECK_S)
+    except subprocess.TimeoutExpired:
+        yield Check("settings", "warn", f"{file}: not read in {CHECK_S} s")
+        return
+    wrong = done.stderr.strip().splitlines()
+    yield Check("settings", "fail" if done.returncode else "ok", wrong[-1] if wrong else str(file), "no kernel starts")
+
+
 def _disk(_: Io) -> Iterator[Check]:
     folder = paths().state
     while not folder.exists():
@@ -184,5 +201,5 @@ def _terminal(io: Io) -> Iterator[Check]:
 
 
 _LOOKS: tuple[Callable[[Io], Iterator[Check]], ...] = (
-    _python, _llama, _model_files, _kernel, _sandbox, _folders, _disk, _cpu, _terminal,
+    _python, _llama, _model_files, _kernel, _sandbox, _folders, _config, _disk, _cpu, _terminal,
 )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Final
 from aios_kernel.client.address import Address, parse_address
 from aios_kernel.client.launch import answers
 from aios_kernel.client.paths import Paths, paths
-from aios_kernel.errors import InternalError, KernelError, row_of, to_wire
+from aios_kernel.errors import BadConfig, InternalError, KernelError, row_of, to_wire
 
 TAKEOVER_S: Final = 30.0  # for a kernel that holds the lock to answer, or to finish stopping
 TAKEOVER_POLL_S: Final = 0.02
@@ -23,12 +23,15 @@ TAKEOVER_POLL_S: Final = 0.02
 def main() -> int:
     """Run the kernel of this AIOS_HOME; where one runs already, end quietly with 0."""
     parser = argparse.ArgumentParser(prog="python -m aios_kernel", description="The AIOS kernel daemon.")
+    parser.add_argument("--check", action="store_true", help="only say whether the configuration is right")
     parser.add_argument("--foreground", action="store_true", help="do not detach; log to standard error")
     parser.add_argument(
         "--ready-fd", type=int, help="descriptor that hears 'ready', or 'error: ' and the error as JSON"
     )
     parser.add_argument("--listen", metavar="HOST:PORT", help="answer foreign clients there, over TCP")
     options = parser.parse_args()
+    if options.check:
+        return _check()
     if not options.foreground and os.fork():  # the child belongs to nobody: no terminal, no zombie
         return 0
     if not options.foreground:
@@ -45,6 +48,18 @@ def main() -> int:
         report.failed(InternalError(str(error)))
         print(f"aios kernel: {error}", file=sys.stderr)
         return 1
+
+
+def _check() -> int:
+    from aios_kernel import config
+    from aios_kernel.scheduler.policies import POLICIES
+
+    try:
+        config.load(paths().config_file, tuple(sorted(POLICIES)))
+    except BadConfig as error:
+        print(error.message, file=sys.stderr)
+        return row_of(error).exit
+    return 0
 
 
 class _Report:

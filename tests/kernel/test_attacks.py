@@ -152,6 +152,7 @@ def chat(messages: list[dict[str, str]]) -> bytes:
         pytest.param([{"role": "user", "content": "a" * 15_000_000}], id="15 MB"),
     ],
 )
+@pytest.mark.model
 def test_no_prompt_holds_up_another(daemon: Daemon, agent: Probe, messages: list[dict[str, str]]) -> None:
     """Cutting the first two into tokens would take a quarter of an hour, and can't be stopped."""
     other, sent = daemon.probe(), chat(messages)
@@ -164,7 +165,10 @@ def test_no_prompt_holds_up_another(daemon: Daemon, agent: Probe, messages: list
             other.call("llm.chat", messages=[{"role": "user", "content": "hi"}], max_tokens=1)
         asking.join()
     ((status, answer),) = answers
-    assert (status, answer["error"]["errno"]) == (413, "E2BIG")
+    if len(messages) > 1:  # the oldest are left out
+        assert status == 200
+    else:
+        assert (status, answer["error"]["errno"]) == (413, "E2BIG")
     daemon.client.signal(other.pid, Signal.KILL)
     daemon.finished(other.pid)
 
@@ -336,7 +340,7 @@ def test_a_question_says_all_that_matters(
     question = only(access)
     assert shown in question.what
     assert question.what.isprintable()
-    assert len(question.what) <= 200
+    assert len(question.what.removesuffix(f" (question {question.id})")) <= 200
     access.answer(agent.pid, False)
     assert isinstance(asking.over(), NotPermitted)
     assert asking.error is not None
@@ -347,7 +351,10 @@ def test_the_end_of_a_question_is_never_cut(daemon: Daemon, agent: Probe, access
     path = "/".join(["f" * 100] * 3)
     agent.call("sto.write", path=path, content="x")
     asking = Asking(daemon, agent, "sto.share", path=path)
-    assert only(access).what.endswith(" by a link that whoever has it can read, for 24.0 h")
+    question = only(access)
+    end = f" by a link that whoever has it can read, for 24.0 h (question {question.id})"
+    assert question.what.endswith(end)
+    assert path in question.detail
     access.answer(agent.pid, False)
     asking.over()
 

@@ -125,6 +125,17 @@ def test_odd_surroundings_are_no_traceback(tmp_path: Path, line: str, status: in
     assert (status, err) == (done.returncode, done.stderr)
 
 
+def test_doctor_finds_what_no_kernel_starts_with(aios, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir(mode=0o700)
+    file = tmp_path / "config" / "config.toml"
+    file.write_text("[model]\nslotz = 3\n")
+    status, out, _ = aios("doctor", AIOS_HOME=str(tmp_path))
+    assert status == 1
+    assert f"fail settings  {file}:2: unknown key 'slotz'; did you mean slots?" in out
+    file.write_text("[model]\nslots = 3\n")
+    assert f"ok   settings  {file}" in aios("doctor", AIOS_HOME=str(tmp_path))[1]
+
+
 def test_doctor_tells_of_a_home_that_cannot_be(aios) -> None:
     status, out, err = aios("doctor", AIOS_HOME="/tmp/" + "x" * 300)
     assert (status, err) == (1, "")

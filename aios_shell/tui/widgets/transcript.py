@@ -35,6 +35,7 @@ _ENDED: Final = (ProcState.ZOMBIE, ProcState.EXITED)
 class _Line(LineInput):
     """A line to type in; Escape leaves it."""
 
+    HELP_TITLE = "Lines of the transcript"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Done", id="transcript.done"),
         Binding("escape", "leave", "Leave", id="transcript.leave"),

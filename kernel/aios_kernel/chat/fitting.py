@@ -108,5 +108,6 @@ class Fitting:
         return max(1, min(self.max_tokens + given, self.window // 4) - given)
 
     def _too_long(self, what: str, prompt: Prompt) -> PromptTooLong:
-        message = f"{what} has {len(prompt):,} tokens, the context window {self.window:,}"
+        about = "about " if prompt.about else ""
+        message = f"{what} has {about}{len(prompt):,} tokens, the context window {self.window:,}"
         return PromptTooLong(message, tokens=len(prompt), window=self.window)

@@ -15,9 +15,9 @@ from aios_kernel.chat.request import Ask
 from aios_kernel.chat.template import ChatTemplate
 from aios_kernel.chat.tools import function_form, with_protocol
 from aios_kernel.core import ModelSpec
-from aios_kernel.errors import PromptTooLong
 
-# Texts have 4 or so. llama.cpp's search for markers such as <|im_end|> takes time with their number times the text's
+_CHARS_PER_TOKEN: Final = 4  # or so
+# Texts longer than that are not tokenized. llama.cpp's search for markers such as <|im_end|> takes time with their number times the text's
 # length: 26 s for a million characters of 32,000 messages, and nothing can stop it.
 MAX_CHARS_PER_TOKEN: Final = 64
 NUM_HEADS: Final = 64  # kept: agents of one kind begin alike
@@ -31,10 +31,11 @@ class Prompt:
     tokens: list[int]
     given: list[int]
     head: int = 0  # of the tokens: those before the first thing the user says, which other prompts begin with too
+    about: int = 0  # tokens, of a text so much longer than the window that they are not counted: it has none
 
     def __len__(self) -> int:
         """In tokens."""
-        return len(self.tokens) + len(self.given)
+        return self.about or len(self.tokens) + len(self.given)
 
 
 class Renderer:
@@ -47,12 +48,10 @@ class Renderer:
         self._heads: dict[bytes, tuple[str, list[int]]] = {}  # text and tokens, by what they are rendered from
 
     def prompt(self, ask: Ask, memory: Memory) -> Prompt:
-        """Raises BadRequest when the template objects to the messages, PromptTooLong for a text beyond all measure."""
+        """Raises BadRequest when the template objects to the messages."""
         text = self._render(ask)
         if len(text) > MAX_CHARS_PER_TOKEN * self._spec.window:
-            about, window = len(text) // 4, self._spec.window
-            message = f"the prompt has about {about:,} tokens, the context window {window:,}"
-            raise PromptTooLong(message, tokens=about, window=window)
+            return Prompt(text, [], [], about=len(text) // _CHARS_PER_TOKEN)
         tokens, given = memory.tokens(text, ask.given, self._tokenize)
         return Prompt(text, tokens, given, self._head(ask, text, tokens))
 

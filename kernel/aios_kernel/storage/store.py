@@ -15,7 +15,7 @@ from typing import Final
 from aios_kernel.clock import Clock
 from aios_kernel.errors import InvalidState, LimitHit, NoSuchFile
 from aios_kernel.protocol import BinInfo, FileInfo, FileKind, MountInfo, OwnerInfo, VersionInfo
-from aios_kernel.storage.bounds import check_keepable, check_only, check_quota
+from aios_kernel.storage.bounds import FolderCount, check_keepable, check_only, check_quota
 from aios_kernel.storage.config import StorageConfig
 from aios_kernel.storage.contents import digest
 from aios_kernel.storage.index import File, Index
@@ -64,7 +64,8 @@ class Store:
         for folder in (files, kept):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.owner: Final = owner
-        self.tree: Final = Tree(Jail(files))
+        self._jail = Jail(files)
+        self.tree: Final = Tree(self._jail)
         self.tree.set_mounts(mounts)
         self._config = config
         self._clock = clock
@@ -72,6 +73,7 @@ class Store:
         self._contents = self._index.contents
         self.texts: Final = Texts(self._index.db)
         self.transaction: Final = self._index.transaction
+        self._folders = FolderCount(config.agent_files, self._jail, clock)
         self._recover()
         self._expire()
 
@@ -162,6 +164,9 @@ class Store:
         return self.write(parts, before + data, pid, "append" if found is not None else "write", replace=True)
 
     def make_folder(self, parts: Parts) -> None:
+        """Raises LimitHit where the agent has as many folders as it may have files."""
+        if self.tree.find(parts) is None:
+            self._folders.add(len(parts), self.owner)
         self.tree.make_folder(parts)
 
     def rollback(self, parts: Parts, version: int, pid: int, *, replace: bool = False) -> FileInfo:

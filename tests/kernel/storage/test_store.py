@@ -237,6 +237,25 @@ def test_quotas(tmp_path: Path) -> None:
         store.close()
 
 
+def test_folders_have_a_number_too(tmp_path: Path) -> None:
+    clock = FakeClock()
+    store = open_store(tmp_path, clock, agent_files=10)
+    try:
+        store.write(("f", "g", "file"), b"", 1)
+        for number in range(8):
+            store.make_folder((f"d{number}",))
+            store.make_folder((f"d{number}",))  # it is there
+            clock.advance(2)
+        for _ in range(2):
+            with pytest.raises(LimitHit, match="at most 10 folders"):
+                store.make_folder(("one", "more"))
+        store.tree.remove(("d0",))
+        clock.advance(2)
+        store.make_folder(("d0",))
+    finally:
+        store.close()
+
+
 def test_a_full_disk_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write(A, b"one", 1)
 
