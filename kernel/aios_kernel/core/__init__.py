@@ -28,7 +28,7 @@ class EngineConfig:
     slots: int = 8  # sequences with KV in the context at once
     window: int = 4096  # tokens a sequence may hold
     threads: int = 0  # 0: as many as there are cores that nobody else keeps busy
-    exact: bool = True  # false: faster where the self-test finds limits, and bits may differ
+    exact: bool = True  # false: faster, with flash attention and without a self-test, and bits may differ
     gpu_layers: int = -1  # layers on the GPU, where llama.cpp was built for one; -1: all, 0: none
     policy: str = "plas"  # within 8 to 19 % of the best mean completion; see tests/kernel/scheduler/compare.py
     quantum: int = 32  # tokens a process may produce before it yields to one that waits

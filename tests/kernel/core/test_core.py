@@ -199,3 +199,27 @@ def test_the_self_test_finds_the_settings_that_are_exact(
     found = check_exactness(Drifting(**flaws), threads=2)
     assert verdict == (found.exact, found.max_batch, found.fixed_threads), found.reason
     assert ("larger batches" in found.reason) == ("batch" in flaws)
+
+
+@pytest.mark.model
+def test_without_exactness_states_are_kept_all_the_same_and_never_taken_for_exact_ones(llama: Core) -> None:
+    from aios_kernel.core.llama import LlamaCore
+
+    fast = LlamaCore.load(model_path(), replace(CONFIG, exact=False))
+    try:
+        assert (fast.spec.exact, fast.spec.exact_reason) == (False, "exact = false in config.toml")
+        assert fast.spec.build_key != llama.spec.build_key
+        prompt = tokens_of(fast, "Once upon a time there was a robot who")
+        fast.prefill(0, prompt, 0)
+        state = fast.save(0)
+        expected = fast.decode([0], [prompt[0]], [len(prompt)])[0].copy()
+        fast.restore(2, state)
+        again = fast.decode([2], [prompt[0]], [len(prompt)])[0]
+        assert int(np.argmax(again)) == int(np.argmax(expected))
+        llama.trim(0, 0)
+        llama.prefill(0, prompt, 0)
+        exact = llama.decode([0], [prompt[0]], [len(prompt)])[0]
+        assert np.allclose(expected, exact, atol=0.5)
+    finally:
+        fast.close()
+        llama.trim(0, 0)
