@@ -201,6 +201,13 @@ def test_the_self_test_finds_the_settings_that_are_exact(
     assert ("larger batches" in found.reason) == ("batch" in flaws)
 
 
+def divergence(one: Logits, other: Logits) -> float:
+    """Kullback-Leibler, in nats, of what two rows of logits would draw."""
+    first, second = (np.exp(np.float64(row) - np.max(row)) for row in (one, other))
+    first, second = first / first.sum(), second / second.sum()
+    return float(np.sum(first * np.log(first / second)))
+
+
 @pytest.mark.model
 def test_without_exactness_states_are_kept_all_the_same_and_never_taken_for_exact_ones(llama: Core) -> None:
     from aios_kernel.core.llama import LlamaCore
@@ -219,7 +226,7 @@ def test_without_exactness_states_are_kept_all_the_same_and_never_taken_for_exac
         llama.trim(0, 0)
         llama.prefill(0, prompt, 0)
         exact = llama.decode([0], [prompt[0]], [len(prompt)])[0]
-        assert np.allclose(expected, exact, atol=0.5)
+        assert divergence(exact, expected) < 0.05  # as far as other chunks of a prompt get: some 0.003
     finally:
         fast.close()
         llama.trim(0, 0)
