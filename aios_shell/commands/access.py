@@ -17,7 +17,11 @@ from aios_shell.text import one_line, sanitize
 
 DENIED: Final = 126
 
-_FOR: Final = {Scope.ONCE: "this once", Scope.SESSION: "it until the process ends", Scope.ALWAYS: "it always"}
+_FOR: Final = {
+    Scope.ONCE: "this once",
+    Scope.SESSION: "{} until the process ends",
+    Scope.ALWAYS: "{} to this agent always",
+}
 
 _HEAD: Final = re.compile(r"(?:^|[\s)])(?:permit|forbid)\s*(\(.*)", re.DOTALL)
 
@@ -118,7 +122,7 @@ def _answer(io: Io, pids: list[int], *, allow: bool, scope: Scope, look: bool) -
         seen = asked.get(pid)
         if look and seen is not None:
             io.narrate(_whole(seen))
-            if not io.confirm(f"allow {_FOR[scope]}?"):
+            if not io.confirm(f"allow {_FOR[scope].format(one_line(seen.reach))}?"):
                 raise InvalidState(f"{pid}: not answered")
         question = access.answer(pid, allow, scope, seen.what if seen is not None else "")
         io.note(f"{pid}: {'allowed' if allow else 'denied'}: {question.what}")

@@ -11,8 +11,9 @@ from textual.screen import Screen
 from aios_kernel.client import KernelClient
 from aios_kernel.client.access import AccessClient
 from aios_kernel.errors import KernelError
-from aios_kernel.protocol import ProcInfo, ProcState, Scope, Signal
+from aios_kernel.protocol import ProcInfo, ProcState, Question, Scope, Signal
 from aios_shell.language.parse import quote
+from aios_shell.text import one_line
 from aios_shell.tui.messages import Act, Notice, Run
 from aios_shell.tui.screens.dialogs import Ask, Choose
 
@@ -21,12 +22,6 @@ _KILLS: Final = (
     ("t", Signal.TERM.value, "TERM  ask it to end"),
     ("k", Signal.KILL.value, "KILL  end it now"),
     ("i", Signal.INT.value, "INT   stop what it is doing"),
-)
-_ANSWERS: Final = (
-    ("y", Scope.ONCE.value, "allow it this once"),
-    ("s", Scope.SESSION.value, "allow what is like it until the process ends"),
-    ("a", Scope.ALWAYS.value, "allow what is like it to this agent always"),
-    ("n", "no", "deny it"),
 )
 _MIN_NICE, _MAX_NICE = -20, 19
 
@@ -74,10 +69,10 @@ class Acts:
             return
         try:
             asked = await asyncio.to_thread(access.questions) if allow else []
-            detail = next((each.detail for each in asked if (each.pid, each.what) == (pid, proc.reason)), "")
-            if detail:
+            seen = next((each for each in asked if (each.pid, each.what) == (pid, proc.reason)), None)
+            if seen is not None and seen.detail:
                 title = f"{self.name(pid)} asks"
-                choice = await self._ask(Choose(title, [proc.reason], _ANSWERS, detail))
+                choice = await self._ask(Choose(title, [proc.reason], _answers(seen), seen.detail))
                 if choice is None:
                     return
                 allow, scope = choice != "no", Scope.ONCE if choice == "no" else Scope(choice)
@@ -127,6 +122,15 @@ class Acts:
     def _describe(self, pid: int) -> str:
         proc = self._procs.get(pid)
         return f"{pid} {proc.agent} {proc.state.value} {proc.task}" if proc else f"{pid} (gone)"
+
+
+def _answers(question: Question) -> tuple[tuple[str, str, str], ...]:
+    return (
+        ("y", Scope.ONCE.value, "allow this once"),
+        ("s", Scope.SESSION.value, f"allow {one_line(question.reach)} until it ends"),
+        ("a", Scope.ALWAYS.value, f"allow {one_line(question.reach)} to this agent always"),
+        ("n", "no", "deny"),
+    )
 
 
 def _check_nice(text: str) -> str:

@@ -88,6 +88,7 @@ async def test_code_is_read_before_it_is_allowed(system: System, answer: str, st
     await Acts(client, procs, choose, posted.append).perform(Act("approve", (pid,)))
     (screen,) = seen
     assert isinstance(screen, Choose)
+    assert "allow tool:exec python until it ends" in [does for _, _, does in screen._answers]
     assert screen._detail == "x = 40\n\n\nprint(x + 2)"
     assert system.run("wait", str(pid)).returncode == status
     assert ("42" in system.ok("logs", str(pid), "--output")) == (status == 0)

@@ -76,6 +76,7 @@ class Approvals:
             action=need.name,
             resource=need.id,
             owner=need.owner,
+            reach=_reach(subject),
             asked_at=now,
             until=now + self._answer_s,
         )
@@ -125,6 +126,13 @@ class Approvals:
             and (pid == answered.question.pid or scope is Scope.ALWAYS)
             and asked.question.agent == answered.question.agent
         ]
+
+
+def _reach(subject: Subject) -> str:
+    action, resource, owner = subject
+    if not (resource or owner):
+        return f"{action} of all its own"
+    return one_line(f"{action} {resource}" + (f" of {owner}" if owner else ""))
 
 
 def one_line(text: str) -> str:

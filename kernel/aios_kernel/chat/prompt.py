@@ -17,8 +17,8 @@ from aios_kernel.chat.tools import function_form, with_protocol
 from aios_kernel.core import ModelSpec
 
 _CHARS_PER_TOKEN: Final = 4  # or so
-# Texts longer than that are not tokenized. llama.cpp's search for markers such as <|im_end|> takes time with their number times the text's
-# length: 26 s for a million characters of 32,000 messages, and nothing can stop it.
+# Longer texts are not tokenized. llama.cpp's search for markers such as <|im_end|> takes time with their number times
+# the text's length: 26 s for a million characters of 32,000 messages, and nothing can stop it.
 MAX_CHARS_PER_TOKEN: Final = 64
 NUM_HEADS: Final = 64  # kept: agents of one kind begin alike
 

@@ -32,6 +32,7 @@ class Question:
     action: str  # "file:delete"
     resource: str
     owner: str
+    reach: str  # what an answer for longer than once is about: "tool:exec python", "file:delete of all its own"
     asked_at: float
     until: float  # denied when nobody has answered by then
 
