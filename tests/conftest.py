@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from system import System
+from system import LIGHT, System
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,10 +19,11 @@ def heard_interrupts() -> None:
 
 @pytest.fixture(scope="module")
 def system() -> Iterator[System]:
-    """A system of this module's own; its kernel is stopped afterwards."""
+    """A system of this module's own, with light contexts; its kernel is stopped afterwards."""
     # A short folder: a Unix socket's path holds about 100 bytes.
     with tempfile.TemporaryDirectory(prefix="aios-") as folder:
         system = System(Path(folder))
+        system.configure(LIGHT)
         try:
             yield system
         finally:

@@ -9,12 +9,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from aios_kernel.client import KernelClient
 
 # Longest that any single command of a test may take on a loaded machine before it counts as hung.
 COMMAND_DEADLINE_S = 100
+
+# Memory for contexts takes a second to get; several threads wait for each other where other tests keep the cores busy.
+LIGHT = "[model]\nslots = 4\nwindow = 2048\nthreads = 1\n"
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it still does anything: a zombie only waits for init to collect it."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 class System:
@@ -56,6 +68,7 @@ class System:
         return next(row for row in self.json("ps", "--all") if row["pid"] == pid)
 
     def configure(self, text: str) -> None:
+        """Write all of config.toml."""
         folder = self.home / "config"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "config.toml").write_text(text)

@@ -113,6 +113,8 @@ class Script:
             model="model.gguf",
             model_state="ready",
             policy="rr",
+            policies=("fifo", "rr"),
+            quantum=32,
             exact=True,
             exact_reason="",
             uptime_s=1.0,

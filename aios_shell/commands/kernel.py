@@ -74,7 +74,7 @@ def status(io: Io, json: bool) -> int:
         ("socket", info.socket),
         ("url", info.url or "not listening"),
         ("model", f"{info.model} ({info.model_state})"),
-        ("policy", info.policy),
+        ("policy", f"{info.policy}, quantum {info.quantum}"),
         ("exact", "yes" if info.exact else f"no: {info.exact_reason}"),
         ("up", render.span(info.uptime_s * 1000)),
         ("slots", f"{info.slots_used} of {info.slots}"),

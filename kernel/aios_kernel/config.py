@@ -20,6 +20,15 @@ from aios_kernel.tools.mcp.config import ServerConfig
 
 
 @dataclass(frozen=True, slots=True)
+class JournalConfig:
+    max_bytes: int = 4 << 30  # of all processes' events and syscalls; beyond, those of the longest ended go
+
+    def __post_init__(self) -> None:
+        if not 1 << 30 <= self.max_bytes <= 1 << 50:
+            raise BadConfig(f"max_bytes = {self.max_bytes}: must be {1 << 30} to {1 << 50}", key="max_bytes")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """What the user chose; absent keys have their defaults."""
 
@@ -28,6 +37,7 @@ class Config:
     overflow: Overflow = Overflow.DROP_OLDEST  # what to do with a prompt that outgrows the window
     engine: EngineConfig = field(default_factory=EngineConfig)
     access: AccessConfig = field(default_factory=AccessConfig)
+    journal: JournalConfig = field(default_factory=JournalConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
@@ -57,6 +67,7 @@ _KEYS: Final[dict[str, dict[str, tuple[type, str]]]] = {
 # Sections whose keys are the fields of a dataclass of their own, which is a field of Config under the section's name.
 SECTIONS: Final[dict[str, type]] = {
     "access": AccessConfig,
+    "journal": JournalConfig,
     "memory": MemoryConfig,
     "sandbox": SandboxConfig,
     "storage": StorageConfig,

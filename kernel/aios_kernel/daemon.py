@@ -68,7 +68,13 @@ class Kernel:
         limits = config.access
         self.audit = AuditLog.open(paths.audit, self.clock, version=self.version, max_bytes=limits.audit_bytes)
         self.access = AccessManager(paths.policies, self.audit, self.clock, limits.answer_s)
-        self._journal = Journal.open(paths.journal, kernel_pid=os.getpid(), version=self.version, clock=self.clock)
+        self._journal = Journal.open(
+            paths.journal,
+            kernel_pid=os.getpid(),
+            version=self.version,
+            clock=self.clock,
+            max_bytes=config.journal.max_bytes,
+        )
         self.tools = ToolManager(paths, config, self.clock)
         self.host = Host(paths.agents, user_umask, harmless(os.environ) if config.sandbox.agents else None)
         self.llm = Llm(replace(config.engine, swap=paths.swap), self.clock, config.overflow)
@@ -118,6 +124,7 @@ class Kernel:
         self.stopping.set()
 
     def status(self) -> KernelStatus:
+        policy, quantum = self.llm.policy
         spec, stats, engine = self.llm.spec, self.llm.stats(), self._config.engine
         return KernelStatus(
             pid=os.getpid(),
@@ -127,7 +134,9 @@ class Kernel:
             url=self.url,
             model=self.llm.model.ref if self.llm.model else "",
             model_state=self.llm.state,
-            policy=self.llm.policy,
+            policy=policy,
+            policies=tuple(sorted(POLICIES)),
+            quantum=quantum,
             exact=spec is not None and spec.exact,
             exact_reason=spec.exact_reason if spec else _no_model(self.llm.state),
             uptime_s=self.clock.monotonic() - self._started,

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from aios_kernel.clock import Clock
+from aios_kernel.errors import InvalidState
 from aios_kernel.journal import EventRow, Journal
 from aios_kernel.protocol import Event, EventKind, Pid
 
@@ -94,12 +95,15 @@ async def replay(journal: Journal, pid: int, after: int) -> AsyncIterator[list[E
 
 
 async def read_page(journal: Journal, pid: int, after: int) -> list[Event]:
+    """Raises InvalidState for a process whose events went to keep the journal below its bound."""
     rows: list[dict[str, Any]] = await journal.read(
         "SELECT seq, created_at, kind, data FROM events WHERE pid = ? AND seq > ? ORDER BY seq LIMIT ?",
         pid,
         after,
         PAGE,
     )
+    if not rows and await _is_trimmed(journal, pid):
+        raise InvalidState(f"the events of process {pid} are no longer kept: the journal grew too long", pid=pid)
     return [event_of_row(pid, row["seq"], row["created_at"], row["kind"], row["data"]) for row in rows]
 
 
@@ -109,9 +113,15 @@ def event_of_row(pid: int, seq: int, at: float, kind: str, data: bytes) -> Event
     return Event(pid, seq, at, known, text)
 
 
+async def _is_trimmed(journal: Journal, pid: int) -> bool:
+    return bool(await journal.read("SELECT 1 FROM trims WHERE pid = ?", pid))
+
+
 async def output_of(journal: Journal, pid: int) -> str:
     """What a process wrote to standard output, as text; of more than MAX_OUTPUT_BYTES the beginning."""
     rows = await journal.read(_OUTPUT, pid, MAX_OUTPUT_BYTES)
+    if not rows and await _is_trimmed(journal, pid):
+        return "[its output is no longer kept]\n"
     text = b"".join(row["data"] for row in rows).decode(errors="replace")
     left = rows[0]["total"] - sum(len(row["data"]) for row in rows) if rows else 0
     return text if not left else f"{text}\n[{left} bytes are left out]\n"

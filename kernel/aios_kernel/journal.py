@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
+import math
 import queue
 import threading
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from aios_kernel.clock import Clock
 from aios_kernel.duck import DuckFile
 from aios_kernel.durable import acknowledge, disk_error, retrieve
 from aios_kernel.errors import InternalError, KernelError
+from aios_kernel.trim import Trimmer
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +123,15 @@ class EventRow:
     created_at: float
 
 
-Record = Boot | Start | End | Call | EventRow
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """The events and syscalls of a process that ended went, to keep the journal below its bound."""
+
+    pid: int
+    trimmed_at: float
+
+
+Record = Boot | Start | End | Call | EventRow | Trim
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,6 +152,7 @@ _TABLES: Final[dict[type[Record], str]] = {
     End: "ends",
     Call: "calls",
     EventRow: "events",
+    Trim: "trims",
 }
 _SQL_TYPES: Final = {"int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bytes": "BLOB", "bool": "BOOLEAN"}
 _VIEWS: Final = """
@@ -162,7 +173,8 @@ INSERT INTO ends
 INSERT INTO events
     SELECT d.pid, coalesce(max(e.seq) + 1, 0), 'exit', encode(max(d.exit_code)::VARCHAR), $now
     FROM ends d LEFT JOIN events e ON e.pid = d.pid
-    WHERE d.pid NOT IN (SELECT pid FROM events WHERE kind = 'exit') GROUP BY d.pid;
+    WHERE d.pid NOT IN (SELECT pid FROM events WHERE kind = 'exit')
+        AND d.pid NOT IN (SELECT pid FROM trims) GROUP BY d.pid;
 COMMIT;
 """
 
@@ -207,20 +219,24 @@ class Journal:
         last_pid: the highest pid ever given out.
     """
 
-    def __init__(self, db: DuckFile[_Inserts], boot: int, last_pid: int, clock: Clock) -> None:
+    def __init__(self, db: DuckFile[_Inserts], boot: int, last_pid: int, clock: Clock, max_bytes: float) -> None:
         self.boot = boot
         self.last_pid = last_pid
         self._clock = clock
         self._emptied_at = clock.monotonic()  # when nothing was left pending last
         self._db = db
+        self._trimmer = Trimmer(db, max_bytes, clock)
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_loop, name="journal", daemon=True)
         self._closed = False
         self._writer.start()
 
     @classmethod
-    def open(cls, path: Path, *, kernel_pid: int, version: str, clock: Clock) -> Self:
+    def open(cls, path: Path, *, kernel_pid: int, version: str, clock: Clock, max_bytes: float = math.inf) -> Self:
         """Open or create the journal, and close the rows of processes whose kernel died.
+
+        Args:
+            max_bytes: beyond that events and syscalls of processes that ended go, see `trim`.
 
         Raises:
             LimitHit: the disk is full.
@@ -229,7 +245,7 @@ class Journal:
         try:
             db = DuckFile(path, _inserts)
             try:
-                return cls(db, *_prepare(db.connection, kernel_pid, version, clock.now()), clock)
+                return cls(db, *_prepare(db.connection, kernel_pid, version, clock.now()), clock, max_bytes)
             except BaseException:
                 db.close()
                 raise
@@ -272,6 +288,7 @@ class Journal:
     def _write_loop(self) -> None:
         pending: list[_Entry] = []  # in the order of `append`
         ended = False
+        self._trimmer.check()
         while not ended or pending:
             ended = self._gather(pending) or ended
             batch, pending = (pending, []) if ended else self._due(pending)
@@ -279,6 +296,8 @@ class Journal:
                 self._commit(batch)
             if batch and not pending:
                 self._emptied_at = self._clock.monotonic()
+            if self._trimmer.active and not ended:
+                self._trimmer.step()
 
     def _gather(self, pending: list[_Entry]) -> bool:
         """Wait for an entry, while something is pending until that is due, and take all that has queued up.
@@ -286,6 +305,8 @@ class Journal:
         Returns: True when the journal is being closed.
         """
         left = max(0.0, self._emptied_at + LINGER_S - self._clock.monotonic()) if pending else None
+        if self._trimmer.active:  # which goes on between the rows
+            left = 0.0
         try:
             entry = self._queue.get(timeout=left)
             while entry is not None:
@@ -320,7 +341,8 @@ class Journal:
             error = disk_error("the journal cannot be written", cause)
             log.error("%s (a row of %s is lost)", error, _TABLES[type(batch[0].record)])
         acknowledge([entry.durable for entry in batch], error)
-        self._db.tend()
+        if self._db.tend():
+            self._trimmer.check()
 
     def _insert(self, records: list[Record]) -> None:
         if len(records) == 1:  # a transaction by itself, without the statements around it

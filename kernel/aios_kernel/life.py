@@ -34,6 +34,7 @@ class Life:
     signals: asyncio.Lock = field(default_factory=asyncio.Lock)  # STOP and CONT take turns
     spawned: asyncio.Event = field(default_factory=asyncio.Event)  # its OS process exists, or could not be made
     over: asyncio.Event = field(default_factory=asyncio.Event)  # its end is durable
+    num_written: int = 0  # bytes of standard output and error
     pumps: list[asyncio.Task[None]] = field(default_factory=list)
     deadline: asyncio.Task[None] | None = None
     work: asyncio.Task[Any] | None = None  # of a virtual process: what runs in place of an OS process

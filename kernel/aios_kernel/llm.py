@@ -274,8 +274,12 @@ class Llm:
         return "ready" if error is None else f"failed: {error}"
 
     @property
-    def policy(self) -> str:
-        return self._engine.sched().policy if self._engine is not None else self._policy[0]
+    def policy(self) -> tuple[str, int]:
+        """Its name, and the quantum in tokens."""
+        if self._engine is None:
+            return self._policy
+        info = self._engine.sched()
+        return info.policy, info.quantum
 
     def stats(self) -> EngineStats:
         return self._engine.stats() if self._engine is not None else EngineStats()

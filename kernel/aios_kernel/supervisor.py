@@ -202,8 +202,13 @@ class Supervisor:
         life.spawned.set()
 
     async def _pump(self, life: Life, kind: EventKind, pipe: OutputPipe) -> None:
+        async def take(data: bytes) -> None:
+            before, life.num_written = life.num_written, life.num_written + len(data)
+            self._sandbox.wrote(life.process, before, life.num_written, self._on_excess)
+            await life.log.append(kind, data)
+
         try:
-            await pipe.pump(lambda data: life.log.append(kind, data))
+            await pipe.pump(take)
         except KernelError as error:  # output that cannot be kept is never dropped in silence
             life.verdict = life.verdict or (1, error.message)
             send(life, Signal.KILL)

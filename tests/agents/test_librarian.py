@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from system import LIGHT
 
 from aios_agents.bundled.librarian.plan import CHANGES, VERBS, Shelf, Step, choices, clauses, step_of
 from aios_agents.testing import Lab, Reply
@@ -168,7 +169,7 @@ def test_what_cannot_be_told_is_said(lab: Lab) -> None:
 
 @pytest.mark.model
 def test_on_the_embedded_model() -> None:
-    with Lab(real_model=True) as lab:
+    with Lab(real_model=True, config=LIGHT) as lab:
         files = StorageClient(lab.client)
         for path, text in {
             "shopping.txt": "bread\n",

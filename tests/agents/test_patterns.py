@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from system import LIGHT
 
 from aios_agents.testing import Lab
 
@@ -105,7 +106,7 @@ def test_without_a_task_there_is_nothing_to_do(lab: Lab, name: str) -> None:
 
 @pytest.mark.model
 def test_the_bundled_ones_work_on_the_embedded_model() -> None:
-    with Lab(real_model=True) as lab:
+    with Lab(real_model=True, config=LIGHT) as lab:
         assert lab.run("planets", "How many moons does Mars have?").stdout == "Mars has 2 moons.\n"
         slogan = lab.run("slogan", "a shop for old books")
         assert (slogan.exit_code, "book" in slogan.stdout.lower()) == (0, True)

@@ -41,6 +41,13 @@ class T(Agent):
         schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
         self.write(str((await self.ask_json("A number?", schema))["n"]))
 
+    async def do_everything(self):
+        await self.do_turns()
+        await self.do_json()
+        messages = [{"role": "user", "content": "Shout hello."}]
+        await self.run_tools(messages, [shout], rounds=1, tool_choice="required", max_tokens=64)
+        self.write(str(messages[1:]))
+
     async def do_stream(self):
         self.write("".join([piece async for piece in self.stream("Count.")]))
 
@@ -163,19 +170,15 @@ def test_a_person_says_no_unless_the_test_says_yes(lab: Lab) -> None:
 
 @pytest.mark.model
 def test_what_the_model_said_once_can_be_replayed(lab: Lab, folder: Path, tmp_path: Path) -> None:
-    file = tmp_path / "turns.json"
-    recorded = record(folder, "turns", file)
-    run = lab.run("t", "turns", replies=replay(file))
-    assert (run.exit_code, run.stdout, run.stderr) == (recorded.exit_code, recorded.stdout, recorded.stderr)
-    assert len(replay(file)) == 2
-
-
-@pytest.mark.model
-def test_recorded_calls_of_tools_are_replayed(lab: Lab, tmp_path: Path) -> None:
-    file = tmp_path / "planets.json"
-    recorded = record(Path(__file__).parents[2] / "agents/aios_agents/bundled/planets", "How wide is Saturn?", file)
-    run = lab.run("planets", "How wide is Saturn?", replies=replay(file))
-    assert (run.exit_code, run.stdout) == (0, recorded.stdout)
+    file = tmp_path / "everything.json"
+    recorded = record(folder, "everything", file)
+    replies = replay(file)
+    run = lab.run("t", "everything", replies=replies)
+    assert (run.exit_code, run.stdout, run.stderr) == (0, recorded.stdout, recorded.stderr)
+    assert run.syscalls == recorded.syscalls
+    assert [reply.cut for reply in replies[:2]] == [True, True]
+    assert [asked.reply for asked in run.asked] == [reply.say for reply in replies]
+    assert any("<tool_call>" in reply.say for reply in replies)
 
 
 def test_a_manifest_limits_every_process_of_its_agent(tmp_path: Path) -> None:

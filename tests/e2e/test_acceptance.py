@@ -9,11 +9,27 @@ import subprocess
 
 import psutil
 import pytest
-from system import System
+from system import System, runs
 
 pytestmark = pytest.mark.model
 
+# Says the rest of its reply when it is told to go on.
+HALTING = """
+async def main(agent):
+    pieces = aiter(agent.stream("Tell a short story about a slow river.", max_tokens=32))
+    agent.write(await anext(pieces))
+    await agent.recv()
+    async for piece in pieces:
+        agent.write(piece)
+"""
+
 MEETING = "The meeting moved to Tuesday at 3pm because Bob travels on Monday."
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unconfigured(system: System) -> None:
+    """As it is after it was installed."""
+    system.configure("")
 
 
 def test_math_answers_on_stdout_alone(system: System) -> None:
@@ -36,14 +52,20 @@ def test_summarize_reads_a_pipe_and_streams_into_one(system: System) -> None:
 
 
 def test_output_arrives_while_it_is_written(system: System) -> None:
-    """The first bytes are read while the agent still runs: output streams token by token."""
-    with system.popen("run", "narrate", "a slow river") as aios:
+    """The first token is read while the agent is at it still, however late one looks."""
+    folder = system.home / "data" / "agents" / "halting"
+    folder.mkdir(parents=True)
+    (folder / "agent.toml").write_text('name = "halting"\ndescription = "A test."\nentry = "agent:main"\n')
+    (folder / "agent.py").write_text(HALTING)
+    with system.popen("run", "halting") as aios:
         assert aios.stdout is not None
         first = os.read(aios.stdout.fileno(), 4096)
-        assert aios.poll() is None
+        (row,) = system.json("ps")
+        assert (row["agent"], aios.poll()) == ("halting", None)
+        system.ok("send", str(row["pid"]), "go on")
         rest, err = aios.communicate(timeout=60)
     assert aios.returncode == 0, err
-    assert len(first) < len(rest)
+    assert 0 < len(first) < len(rest)
 
 
 def test_two_background_jobs_run_at_once(system: System, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -119,14 +141,6 @@ def test_stop_leaves_nothing_behind(system: System) -> None:
     kernel = psutil.Process(system.json("kernel", "status")["pid"])
     family = [kernel, *kernel.children(recursive=True)]
     system.ok("kernel", "stop")
-    assert [process for process in family if _runs(process)] == []
+    assert [process for process in family if runs(process)] == []
     left = {path.name for path in system.home.rglob("*") if path.name.startswith("kernel.")}
     assert left <= {"kernel.log", "kernel.lock"}  # the lock file stays, unlocked
-
-
-def _runs(process: psutil.Process) -> bool:
-    """Whether it still does anything: a zombie only waits for init to collect it."""
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

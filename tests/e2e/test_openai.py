@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from foreign import Foreign, pid_of
-from system import System
+from system import LIGHT, System
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def stopped(system: System) -> Iterator[None]:
     """Each test starts its own kernel."""
     yield
     system.run("kernel", "stop")
-    system.configure("")
+    system.configure(LIGHT)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_one_that_runs_is_not_moved_by_start(system: System) -> None:
 
 
 def test_the_configuration_says_where_and_the_option_wins(system: System) -> None:
-    system.configure('[kernel]\nlisten = "localhost:0"\n')
+    system.configure(f'{LIGHT}[kernel]\nlisten = "localhost:0"\n')
     system.ok("ps")
     assert str(url_of(system)).startswith("http://localhost:")
     system.ok("kernel", "stop")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system import System
+from system import LIGHT, System
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
@@ -45,6 +45,7 @@ def another() -> Iterator[System]:
     """Another machine, as far as one can tell: a home and a kernel of its own."""
     with tempfile.TemporaryDirectory(prefix="aios-") as folder:
         other = System(Path(folder))
+        other.configure(LIGHT)
         try:
             yield other
         finally:

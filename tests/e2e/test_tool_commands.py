@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -12,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import psutil
 import pytest
 from mcp import MCPError, StdioServerParameters
 from mcp.client import Client
 from mcp.client.stdio import stdio_client
-from system import System
+from system import System, runs
 
 from aios_kernel.protocol import ProcState
 
@@ -82,6 +81,7 @@ def test_code_runs_in_the_sandbox(system: System) -> None:
     assert "exit code" in system.ok("tools", "call", "shell", f"command=cat {system.home}/state/person.key")
 
 
+@pytest.mark.model
 def test_an_agent_uses_a_real_mcp_server(timed: System) -> None:
     tools = tools_of(timed)
     assert (tools["time.convert_time"]["source"], tools["time.convert_time"]["asks"]) == ("mcp time", False)
@@ -109,18 +109,14 @@ def test_servers_are_kept_and_taken_away(timed: System) -> None:
     assert (broken.returncode, "there is no program" in broken.stderr) == (1, True)
 
 
-def children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that ends a process with its parent")
 def test_servers_end_with_a_kernel_that_is_killed(timed: System) -> None:
     timed.ok("tools", "call", "time.get_current_time", "timezone=UTC")
-    kernel = timed.json("kernel", "status")["pid"]
-    server = next(pid for pid in children(kernel) if b"mcp_server_time" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    os.kill(kernel, signal.SIGKILL)
+    kernel = psutil.Process(timed.json("kernel", "status")["pid"])
+    server = next(child for child in kernel.children() if "mcp_server_time" in child.cmdline())
+    kernel.kill()
     deadline = time.monotonic() + 20
-    while Path(f"/proc/{server}").exists():
+    while runs(server):
         assert time.monotonic() < deadline, "the server outlives its kernel"
         time.sleep(0.02)
     assert "+00:00" in timed.ok("tools", "call", "time.get_current_time", "timezone=UTC")

@@ -12,6 +12,12 @@ pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 TOUR = Path(__file__).parents[2] / "docs" / "tour.aios"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def unconfigured(system: System) -> None:
+    """As it is after it was installed."""
+    system.configure("")
+
+
 def test_the_tour_shows_every_mechanism(system: System, tmp_path: Path) -> None:
     shown = system.ok("-f", str(TOUR), cwd=tmp_path)
     for expected in (

@@ -19,8 +19,11 @@ pytestmark = [
 ]
 
 LIMITS = """
+[access]
+answer_s = 1
 [sandbox]
 scratch_bytes = 33554432
+output_bytes = 8388608
 threads = 32
 """
 SECRET = "the person's own"
@@ -57,9 +60,9 @@ def successes(told: dict[str, str]) -> dict[str, str]:
 
 
 def untold(home: System, told: dict[str, str]) -> set[str]:
-    """Attacks of the newest process of which the audit log says nothing."""
-    rows = [row for row in home.json("audit", str(home.json("ps", "--all")[-1]["pid"])) if row["what"] == "decision"]
-    assert {row["outcome"] for row in rows} == {"deny"}
+    """Attacks of the newest process that was started here of which the audit log has no denial."""
+    pid = [proc["pid"] for proc in home.json("ps", "--all") if proc["agent"] == "hostile" and not proc["ppid"]][-1]
+    rows = [row for row in home.json("audit", str(pid), "-n", "10000") if row["outcome"] == "deny"]
     num_rows = dict.fromkeys(told, 0)
     name = ""
     for row in rows:
@@ -106,6 +109,35 @@ def test_other_processes_are_out_of_reach(home: System, kernel_pid: int, sibling
     assert home.json("kernel", "status")["pid"] == kernel_pid
 
 
+VICTIM = """
+async def main(agent):
+    await agent.memory.add("the secret word is rosebud")
+    await agent.files.write("secret.txt", "rosebud")
+    agent.write("ready")
+    await agent.recv()
+"""
+
+
+def test_what_belongs_to_another_agent_stays_its_own(home: System) -> None:
+    folder = home.home / "data" / "agents" / "victim"
+    folder.mkdir()
+    (folder / "agent.toml").write_text('name = "victim"\ndescription = "Has secrets."\nentry = "victim:main"\n')
+    (folder / "victim.py").write_text(VICTIM)
+    victim = home.start("victim", "")
+    with home.popen("logs", str(victim), "--output", "--follow") as following:
+        assert following.stdout is not None
+        assert following.stdout.read(5) == "ready"
+        following.terminate()
+    told = attack(home, "managers", victim=victim)
+    assert successes(told) == {}
+    assert untold(home, told) == set()
+    assert {row["group"] for row in home.json("audit", "-n", "10000") if row["agent"] == "hostile"} == {"user"}
+    assert home.ok("fs", "cat", "victim/secret.txt") == "rosebud"
+    assert "rosebud" in home.ok("mem", "search", "secret", "--agent", "victim")
+    assert home.ps(victim)["state"] != "exited"
+    home.ok("kill", str(victim))
+
+
 def test_what_programs_look_for_in_vain_is_no_refusal(home: System) -> None:
     told = attack(home, "absent")
     assert {name: how.split(" ")[1] for name, how in told.items()} == {
@@ -147,6 +179,15 @@ def test_who_fills_the_disk_is_killed(home: System, how: str) -> None:
     (row,) = [row for row in home.json("audit") if row["action"] == "sandbox:limit"][-1:]
     assert (row["outcome"], row["agent"]) == ("deny", "hostile")
     assert "32 MiB or 10000 files in its scratch folder" in row["why"]
+
+
+@pytest.mark.parametrize("fd", [1, 2])
+def test_who_writes_without_end_is_killed(home: System, fd: int) -> None:
+    pid = home.start("hostile", json.dumps({"do": "output", "fd": fd}))
+    assert home.run("wait", str(pid)).returncode == 137
+    assert home.ps(pid)["reason"] == "more than 8 MiB of output"
+    (row,) = [row for row in home.json("audit", str(pid)) if row["action"] == "sandbox:limit"]
+    assert (row["outcome"], row["agent"], row["why"]) == ("deny", "hostile", "more than 8 MiB of output")
 
 
 def test_who_makes_threads_without_end_is_killed(home: System) -> None:

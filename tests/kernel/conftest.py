@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 from daemons import PROBE_MANIFEST, PROBE_PROGRAM, Daemon
+from system import LIGHT
 
 from aios_kernel.client import launch, paths
-
-# Memory for contexts takes a second to get; several threads wait for each other where other tests keep the cores busy.
-LIGHT = "[model]\nslots = 4\nwindow = 2048\nthreads = 1\n"
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,8 @@ answer_s = 20
         ('[model]\n\nslots = "four"\n', 3, "slots = 'four': must be a whole number"),
         ("[model]\nslots = true\n", 2, "slots = True: must be a whole number"),
         ("[model]\nslots = 0\n", 2, "slots = 0: must be 1 to 256"),
+        ("[journal]\nmax_bytes = 0\n", 2, "max_bytes = 0: must be 1073741824 to 1125899906842624"),
+        ("[sandbox]\noutput_bytes = 0\n", 2, "output_bytes = 0: must be 1048576 to 1125899906842624"),
         ("[access]\n\nanswer_s = 0\n", 3, "answer_s = 0: must be 1 to 604800"),
         ("[access]\nanswers = 1\n", 2, "unknown key 'answers'; did you mean answer_s? (accepted: answer_s, audit"),
         ("[access]\nanswer_s = true\n", 2, "answer_s = True: must be a whole number"),

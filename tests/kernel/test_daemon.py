@@ -67,6 +67,19 @@ def runs(process: psutil.Process) -> bool:
         return False
 
 
+def test_a_long_log_is_laid_aside_at_a_start(home: Path, fresh: Callable[[], Daemon]) -> None:
+    log = paths().log
+    log.parent.mkdir(parents=True, exist_ok=True)
+    for size, kept in ((launch.LOG_BYTES, False), (launch.LOG_BYTES + 1, True)):
+        with log.open("ab") as file:
+            file.truncate(size)
+        fresh()
+        assert log.with_name("kernel.log.1").exists() is kept
+        assert (log.stat().st_size < launch.LOG_BYTES) is kept
+        launch.stop()
+    log.with_name("kernel.log.1").unlink()
+
+
 def test_sigterm_is_a_clean_stop(home: Path, fresh: Callable[[], Daemon]) -> None:
     kernel = psutil.Process(fresh().client.status().pid)
     kernel.send_signal(signal.SIGTERM)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from aios_kernel import duck, eventlog
 from aios_kernel.clock import SystemClock
-from aios_kernel.errors import InternalError
+from aios_kernel.errors import InternalError, InvalidState
 from aios_kernel.journal import Call, Cut, End, EventRow, Journal, Start, kept_json
 
 pytestmark = pytest.mark.anyio
@@ -21,8 +24,8 @@ class FixedDate(SystemClock):
         return 5.0
 
 
-def opened(path: Path) -> Journal:
-    return Journal.open(path, kernel_pid=1, version="test", clock=FixedDate())
+def opened(path: Path, max_bytes: float = math.inf) -> Journal:
+    return Journal.open(path, kernel_pid=1, version="test", clock=FixedDate(), max_bytes=max_bytes)
 
 
 def start(pid: int, boot: int) -> Start:
@@ -231,5 +234,80 @@ async def test_an_end_that_is_half_recorded_is_completed_as_it_was(tmp_path: Pat
         ]
         rows = await journal.read("SELECT pid, seq, data FROM events WHERE kind = 'exit' ORDER BY pid")
         assert rows == [{"pid": 1, "seq": 0, "data": b"7"}, {"pid": 2, "seq": 1, "data": b"0"}]
+    finally:
+        journal.close()
+
+
+async def lived(journal: Journal, pid: int, num_events: int, *, ended: bool = True) -> None:
+    """A process that writes `num_events` KiB that no compression makes shorter."""
+    await journal.append(start(pid, journal.boot))
+    await asyncio.gather(*(journal.append(event(pid, seq, os.urandom(1 << 10))) for seq in range(num_events)))
+    await journal.append(Call(pid, 0, "proc.self", "{}", 1.0, "{}", None, 2.0))
+    if ended:
+        await journal.append(EventRow(pid, num_events, "exit", b"0", 1.0))
+        await journal.append(End(pid, 0, "done", 3, 10, 5, 15, 4096, 0.5, True, 2.0))
+
+
+async def test_the_file_stays_bounded_and_the_longest_ended_lose_their_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    most, num_procs, each = 8 << 20, 40, 1_000
+    slack = 3 * duck.ROW_GROUP << 10  # that many groups a checkpoint puts together, before their old places are free
+    monkeypatch.setattr(duck, "CHECKPOINT_BYTES", 1 << 20)
+    journal = opened(tmp_path / "j", max_bytes=most)
+    try:
+        await lived(journal, 1, 100, ended=False)
+        for pid in range(2, num_procs + 1):
+            await lived(journal, pid, each)
+            assert (tmp_path / "j").stat().st_size < most + slack + 2 * duck.CHECKPOINT_BYTES
+        (left,) = await journal.read("SELECT list(DISTINCT pid) AS pids FROM events")
+        pids = sorted(left["pids"])
+        assert pids == [1, *range(pids[1], num_procs + 1)]
+        assert 3 <= len(pids) <= most // (each << 10) + 2
+        assert sorted(left["pids"]) == [row["pid"] for row in await journal.read("SELECT pid FROM calls ORDER BY pid")]
+        assert await journal.read("SELECT count(*) AS n FROM events WHERE pid = 1") == [{"n": 100}]
+        assert await journal.read("SELECT count(*) AS n FROM procs WHERE exit_code = 0") == [{"n": num_procs - 1}]
+        with pytest.raises(InvalidState, match="the events of process 2 are no longer kept"):
+            await eventlog.read_page(journal, 2, -1)
+        assert await eventlog.output_of(journal, 2) == "[its output is no longer kept]\n"
+        assert len(await eventlog.read_page(journal, num_procs, each)) == 0
+        assert "are no longer kept; it has" in caplog.text
+    finally:
+        journal.close()
+
+    journal = opened(tmp_path / "j")
+    try:
+        assert journal.last_pid == num_procs
+        assert await journal.read("SELECT pid FROM events WHERE pid = 2") == []
+        assert await journal.read("SELECT kind, data FROM events WHERE pid = 1 AND seq = 100") == [
+            {"kind": "exit", "data": b"137"}
+        ]
+    finally:
+        journal.close()
+
+
+async def test_a_journal_that_is_too_large_at_a_start_is_made_smaller(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = opened(tmp_path / "j")
+    for pid in range(1, 9):
+        await lived(journal, pid, 1_000)
+    journal.close()
+
+    journal = opened(tmp_path / "j", max_bytes=4 << 20)
+    try:
+        async with asyncio.timeout(60):
+            while not await journal.read("SELECT 1 FROM trims WHERE pid = 5"):
+                await journal.append(event(9, 0))  # rows go on being written
+        assert await journal.read("SELECT DISTINCT pid FROM events WHERE pid < 5") == []
+    finally:
+        journal.close()
+
+
+async def test_what_does_not_fit_into_memory_goes_beside_the_file(tmp_path: Path) -> None:
+    journal = opened(tmp_path / "j")
+    try:
+        (row,) = await journal.read("SELECT current_setting('temp_directory') AS folder")
+        assert row["folder"] == f"{tmp_path / 'j'}.tmp"
     finally:
         journal.close()

@@ -75,6 +75,7 @@ def test_the_socket_is_the_users_alone(daemon: Daemon) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
+@pytest.mark.model
 def test_status(daemon: Daemon) -> None:
     status = daemon.client.status()
     assert daemon.paths.run_file.read_text() == f"{status.pid}\n"

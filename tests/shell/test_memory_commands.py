@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from system import System
+from system import LIGHT, System
 
 MANIFEST = """
 name = "scout"
@@ -32,7 +32,7 @@ async def main(agent):
 
 @pytest.fixture(scope="module")
 def scout(system: System) -> Iterator[int]:
-    system.configure("[memory]\nram_bytes = 65536\n")
+    system.configure(f"{LIGHT}[memory]\nram_bytes = 65536\n")
     folder = system.home / "data" / "agents" / "scout"
     folder.mkdir(parents=True)
     (folder / "agent.toml").write_text(MANIFEST)

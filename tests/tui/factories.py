@@ -83,6 +83,8 @@ def status(**changes: Any) -> KernelStatus:
         "model": "SmolLM2-135M-Instruct.Q4_1.gguf",
         "model_state": "ready",
         "policy": "plas",
+        "policies": ("fair", "fifo", "mlfq", "plas", "priority", "rr"),
+        "quantum": 32,
         "exact": True,
         "exact_reason": "the self-test passed",
         "uptime_s": 61.0,

@@ -22,7 +22,6 @@ from aios_shell.tui.palette import Colors
 from aios_shell.tui.widgets.board import Board
 from aios_shell.tui.widgets.lanes import Lanes
 
-POLICIES: Final = ("fair", "fifo", "mlfq", "plas", "priority", "rr")  # the kernel says so when it has others
 STEPS_S: Final = 2.0  # of the newest steps that their rate is taken of
 REVERSE: Final = Style(bold=True, reverse=True)
 LOW: Final = 7  # rows from which there is a line for the policy
@@ -39,7 +38,7 @@ class Head(Widget):
         self._told: tuple[object, ...] = ()
 
     def show(self) -> None:
-        told = (self._policy, self._rate())
+        told = (self._policies, self._policy, self._quantum, self._rate())
         if told != self._told:
             self._told = told
             self.refresh()
@@ -47,6 +46,14 @@ class Head(Widget):
     @property
     def _policy(self) -> str:
         return one_line(self._live.status.policy) if self._live.status else ""
+
+    @property
+    def _policies(self) -> tuple[str, ...]:
+        return tuple(map(one_line, self._live.status.policies)) if self._live.status else ()
+
+    @property
+    def _quantum(self) -> str:
+        return f" quantum {self._live.status.quantum}" if self._live.status else ""
 
     def _rate(self) -> str:
         steps = self._live.steps
@@ -60,12 +67,14 @@ class Head(Widget):
 
     def render(self) -> Text:
         colors, policy, rate, width = Colors.of(self.app), self._policy, self._rate(), self.size.width
-        others = POLICIES if policy in POLICIES or not policy else (policy, *POLICIES)
-        names = others if sum(map(len, others)) + 2 * len(others) + 7 <= width else (policy,)
+        names = self._policies if sum(map(len, self._policies)) + 2 * len(self._policies) + 7 <= width else (policy,)
         parts: list[Part] = [("policy ", colors.muted)]
         for name in names:
             parts.append((f" {name} ", colors.primary + REVERSE if name == policy else colors.muted))
         space = width - sum(cell_len(text) for text, _ in parts)
+        if len(self._quantum) < space - len(rate):
+            parts.append((self._quantum, colors.muted))
+            space -= len(self._quantum)
         return Text.assemble(*parts, (rate.rjust(space) if len(rate) < space else "", colors.muted), no_wrap=True)
 
 
@@ -128,9 +137,9 @@ class Scheduler(Vertical, can_focus=True):
     def action_policy(self) -> None:
         """The next policy, for everyone: the kernel switches while all of them run."""
         if self._live.status is not None:
-            policy = self._live.status.policy
-            at = POLICIES.index(policy) if policy in POLICIES else -1
-            self.post_message(Run(f"sched {POLICIES[(at + 1) % len(POLICIES)]}"))
+            names = self._live.status.policies
+            at = names.index(self._live.status.policy)
+            self.post_message(Run(f"sched {names[(at + 1) % len(names)]}"))
 
     def action_zoom(self, by: int) -> None:
         self._lanes.zoom(by)

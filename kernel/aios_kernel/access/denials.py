@@ -1,6 +1,7 @@
-"""Denials in the audit log: the first ones a row each, those of who goes on by their number, a row a second.
+"""Denials in the audit log: a row each, and of who goes on without end their number, a row a second.
 
 100 requests a second with a wrong token would otherwise fill the log's 512 MiB in hours, and what matters is dropped.
+Processes of one agent count together: it can start as many as it likes.
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from aios_kernel.audit import AuditLog, Entry
+from aios_kernel.client.bucket import TokenBucket
 
-FIRST: Final = 8  # that are told one by one
-EVERY_S: Final = 1.0  # how often the number of those after them is; who was denied nothing meanwhile begins anew
-
-_Key = tuple[int, str]  # who, and why: resources do not tell denials apart, as who asks can make them up
+FIRST: Final = 200  # that are told one by one
+PER_S: Final = 20.0  # and then so many a second, as of what the system refuses (aios_agents.refusals)
+EVERY_S: Final = 1.0  # how often the number of the others is
 
 
 @dataclass(slots=True, eq=False)
-class _Run:
-    timer: asyncio.TimerHandle
-    told: int = 0
+class _Source:
+    """Whoever is denied something. last: of those that are only counted."""
+
+    bucket: TokenBucket
     counted: int = 0
-    last: Entry | None = None  # of those counted
+    last: Entry | None = None
+    timer: asyncio.TimerHandle | None = None
 
 
 class Denials:
@@ -31,41 +34,33 @@ class Denials:
 
     def __init__(self, audit: AuditLog) -> None:
         self._audit = audit
-        self._runs: dict[_Key, _Run] = {}
+        self._sources: dict[str, _Source] = {}  # by agent; "": nobody vouches for them
 
     def append(self, entry: Entry, *, urgent: bool = True) -> asyncio.Future[None]:
         """As AuditLog.append; the future of a denial that is only counted is done."""
-        loop, key = asyncio.get_running_loop(), (entry.pid, entry.why)
-        run = self._runs.get(key)
-        if run is None:
-            run = self._runs[key] = _Run(loop.call_later(EVERY_S, self._tell, key))
-        if run.told < FIRST:
-            run.told += 1
+        loop = asyncio.get_running_loop()
+        source = self._sources.get(entry.agent)
+        if source is None:
+            source = self._sources[entry.agent] = _Source(TokenBucket(FIRST, PER_S, loop.time()))
+        if source.timer is None and not source.bucket.take(loop.time()):
             return self._audit.append(entry, urgent=urgent)
-        run.counted, run.last = run.counted + 1, entry
+        source.counted, source.last = source.counted + 1, entry
+        if source.timer is None:
+            source.timer = loop.call_later(EVERY_S, self._tell, source)
         done = loop.create_future()
         done.set_result(None)
         return done
 
     def close(self) -> None:
         """Tell of all that have been counted."""
-        for key, run in list(self._runs.items()):
-            run.timer.cancel()
-            self._count(run)
-            del self._runs[key]
+        for source in self._sources.values():
+            if source.timer is not None:
+                source.timer.cancel()
+                self._tell(source)
 
-    def _tell(self, key: _Key) -> None:
-        run = self._runs[key]
-        if self._count(run):
-            run.timer = asyncio.get_running_loop().call_later(EVERY_S, self._tell, key)
-        else:
-            del self._runs[key]
-
-    def _count(self, run: _Run) -> bool:
-        """Append one row for those counted: the last of them. Returns whether there are any."""
-        if run.last is None:
-            return False
-        others = f" (and {run.counted - 1} more)" if run.counted > 1 else ""
-        self._audit.append(dataclasses.replace(run.last, why=run.last.why + others), urgent=False)
-        run.counted, run.last = 0, None
-        return True
+    def _tell(self, source: _Source) -> None:
+        """Append one row for those counted: the last of them."""
+        assert source.last is not None
+        others = f" (and {source.counted - 1} more)" if source.counted > 1 else ""
+        self._audit.append(dataclasses.replace(source.last, why=source.last.why + others), urgent=False)
+        source.counted, source.last, source.timer = 0, None, None

@@ -70,6 +70,11 @@ class AccessManager:
         """Note how a syscall that needed something ended: "ok", or an errno. Nobody waits for that."""
         self._audit.append(_entry("effect", life.process, call, action=name, outcome=outcome), urgent=False)
 
+    def overstep(self, life: Life, call: int, name: str, why: str) -> None:
+        """Note a syscall that no decision could permit: what it names is nothing that an agent may name."""
+        entry = _entry("decision", life.process, call, action=name, outcome=Outcome.DENY, why=why)
+        self._denials.append(entry, urgent=False)
+
     def refuse(self, request: str, why: str) -> None:
         """Note a request that nobody vouches for."""
         self._denials.append(Entry("decision", action=request, outcome=Outcome.DENY, why=why), urgent=False)

@@ -21,6 +21,7 @@ from aios_kernel.errors import DeadlineHit, KernelError, KernelUnreachable, from
 
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
+LOG_BYTES: Final = 8 << 20  # of the kernel's log when a start begins a new one; the former one is kept
 
 _READY_FD: Final = 3
 
@@ -113,11 +114,18 @@ def _start(where: Paths, on_notice: Callable[[str], None], listen: Address | Non
             if answers(where):
                 return
             dead = None if is_running(where) else _run_pid(where)
+            _turn_log(where.log)
             _spawn(where, listen)
     except OSError as error:
         raise KernelUnreachable(f"the kernel cannot start: {error.filename}: {error.strerror}") from error
     if dead is not None:
         on_notice(f"the kernel (pid {dead}) had died; started a new one")
+
+
+def _turn_log(log: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > LOG_BYTES:
+            log.replace(log.with_name(f"{log.name}.1"))
 
 
 def _run_pid(where: Paths) -> int | None:

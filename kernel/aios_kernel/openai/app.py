@@ -15,7 +15,7 @@ from aios_kernel.errors import BadRequest, InternalError, KernelError, NoSuchMod
 from aios_kernel.openai.conversation import Conversations, earlier, name_of
 from aios_kernel.openai.reply import CompletionFrames, error_body, error_status
 from aios_kernel.openai.request import Completion, chat_args, parse
-from aios_kernel.protocol import ChatReply, EventKind, RunRequest, SyscallRequest
+from aios_kernel.protocol import ChatReply, EventKind, ModelInfo, RunRequest, SyscallRequest
 from aios_kernel.serving import bearer, json_reply, on_gone, read_json, streamed, while_connected
 from aios_kernel.sse import KEEP_ALIVE_S, EventStream
 from aios_kernel.syscalls.table import OnDelta
@@ -44,8 +44,16 @@ def create_app(kernel: Kernel) -> FastAPI:
         """List the model that answers."""
         _authenticate(kernel, request)
         model = kernel.llm.model
-        entry = {"object": "model", "created": int(kernel.clock.now()), "owned_by": model.origin if model else ""}
-        return json_reply({"object": "list", "data": [{"id": model.ref, **entry}] if model else []})
+        return json_reply({"object": "list", "data": [_entry(kernel, model)] if model else []})
+
+    @app.get("/v1/models/{name:path}")
+    async def model(request: Request, name: str) -> Response:
+        """Tell of the model that answers, by its name; 404 for any other."""
+        _authenticate(kernel, request)
+        await _check_model(kernel, name)
+        if kernel.llm.model is None:
+            raise NoSuchModel(f"The model {name!r} does not exist: this kernel runs none", key="model")
+        return json_reply(_entry(kernel, kernel.llm.model))
 
     @app.post("/v1/chat/completions")
     async def complete(request: Request) -> Response:
@@ -96,6 +104,11 @@ class _Running:
             life.log.append_nowait(EventKind.STDOUT, reply.text.encode())  # for `logs`; its client does not wait for it
             life.keep = name_of(group, messages, reply)
             return reply
+
+
+def _entry(kernel: Kernel, model: ModelInfo) -> dict[str, object]:
+    """A model as `GET /v1/models` tells of it."""
+    return {"id": model.ref, "object": "model", "created": int(kernel.clock.now()), "owned_by": model.origin}
 
 
 async def _check_model(kernel: Kernel, name: str | None) -> None:

@@ -77,6 +77,8 @@ class KernelStatus:
     model: str
     model_state: str  # loading, ready, failed: why
     policy: str
+    policies: tuple[str, ...]  # that there are
+    quantum: int  # tokens a process may produce before it yields, under policies that take turns
     exact: bool
     exact_reason: str
     uptime_s: float

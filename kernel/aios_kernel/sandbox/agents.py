@@ -92,6 +92,12 @@ class AgentSandbox:
         if self._guard is None:
             self._guard = asyncio.create_task(self._keep_guard(over))
 
+    def wrote(self, process: Process, before: int, now: int, over: Callable[[Pid, str], None]) -> None:
+        """The process, confined or not, has written output: `before` bytes in its life until then, `now` with that."""
+        limit = self._config.output_bytes
+        if before <= limit < now:
+            self._end(process, f"more than {limit >> 20} MiB of output", over)
+
     def refused(self, pid: Pid, call: str, action: str, what: str) -> None:
         """The system has refused a call of the process."""
         ward = self._wards.get(pid)
@@ -119,9 +125,12 @@ class AgentSandbox:
             await asyncio.sleep(GUARD_S)
             for ward, why in await asyncio.to_thread(self._excesses, list(self._wards.values())):
                 if self._wards.get(ward.process.pid) is ward:
-                    log.warning("process %d is killed: %s", ward.process.pid, why)
-                    self._tell(_entry(ward.process, "sandbox:limit", why))
-                    over(ward.process.pid, why)
+                    self._end(ward.process, why, over)
+
+    def _end(self, process: Process, why: str, over: Callable[[Pid, str], None]) -> None:
+        log.warning("process %d is killed: %s", process.pid, why)
+        self._tell(_entry(process, "sandbox:limit", why))
+        over(process.pid, why)
 
     def _excesses(self, wards: list[_Ward]) -> list[tuple[_Ward, str]]:
         """Any thread: it uses nothing that changes."""

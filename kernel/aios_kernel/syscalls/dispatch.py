@@ -11,11 +11,13 @@ import asyncio
 import dataclasses
 import difflib
 import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from aios_kernel.access.manager import AccessManager, Written
+from aios_kernel.access.need import Need
 from aios_kernel.clock import Clock
 from aios_kernel.errors import (
     BadRequest,
@@ -26,6 +28,7 @@ from aios_kernel.errors import (
     LimitHit,
     NoSuchSyscall,
     NotAuthenticated,
+    NotPermitted,
     row_of,
     to_wire,
 )
@@ -116,7 +119,7 @@ class Dispatcher:
         limit = asyncio.timeout(request.deadline_s)
         try:
             async with limit:
-                decisions += await self._access.admit(life, row.needs(life.process, args), call.num)
+                decisions += await self._access.admit(life, self._needs(row, life, args, call), call.num)
                 if row.effects:
                     await asyncio.gather(self._journal.append(call), *decisions)
                 if row.streams:
@@ -132,6 +135,13 @@ class Dispatcher:
                 raise DeadlineHit(message, deadline_s=request.deadline_s) from error
             log.exception("process %d: %s", life.process.pid, request.name)
             raise InternalError(f"{request.name}: {type(error).__name__}: {error}") from error
+
+    def _needs(self, row: Syscall, life: Life, args: Any, call: Call) -> Sequence[Need]:
+        try:
+            return row.needs(life.process, args)
+        except NotPermitted as error:
+            self._access.overstep(life, call.num, call.name, error.message)
+            raise
 
     def _finish(
         self, life: Life, call: Call, error: KernelError | None, decisions: list[Written]

@@ -14,7 +14,7 @@ from typing import Final
 
 from aios_kernel.access.manager import AccessManager
 from aios_kernel.access.need import Kind, Need
-from aios_kernel.errors import BadRequest, KernelError, LimitHit, NoSuchFile
+from aios_kernel.errors import BadRequest, LimitHit, NoSuchFile
 from aios_kernel.life import Life
 from aios_kernel.process import Process
 from aios_kernel.protocol import (
@@ -348,11 +348,12 @@ class StorageSyscalls:
         """What an act on a path needs. What is shared with the caller is its own to read, where `shared` counts.
 
         A path that is none is decided all the same: that it was asked for, and refused, belongs into the audit log.
+        Raises NotPermitted for one that leads out of the agent's files.
         """
         caller = process.request.agent
         try:
             address = Address.parse(path, caller)
-        except KernelError:
+        except BadRequest:
             return Need(action, Kind.FILE, path[:SHOWN_PATH], caller, irreversible=irreversible)
         if address.link:  # who has it may read it
             return Need(action, Kind.FILE, _link(address.link), caller, f"{verb} a shared file{rest}", irreversible)

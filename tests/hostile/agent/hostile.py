@@ -22,6 +22,9 @@ import threading
 import time
 from pathlib import Path
 
+from aios_kernel.errors import KernelError
+from aios_kernel.protocol import Signal
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 X86 = os.uname().machine == "x86_64"
 
@@ -165,6 +168,43 @@ async def processes(agent, kernel_pid, sibling):
     return told
 
 
+async def managers(agent, victim):
+    """Get at what belongs to another agent, whose pid is `victim`, by syscalls."""
+    other = "victim"
+    attacks = {
+        "note": lambda: agent.memory.get("1", owner=other),
+        "notes by search": lambda: agent.memory.search("secret", owner=other),
+        "newest notes": lambda: agent.memory.newest(owner=other),
+        "change a note": lambda: agent.memory.update("1", owner=other, content="x"),
+        "remove a note": lambda: agent.memory.remove("1", owner=other),
+        "interactions": lambda: agent.memory.log(pid=victim),
+        "file": lambda: agent.files.read(f"~{other}/secret.txt"),
+        "file by ..": lambda: agent.files.read(f"../{other}/secret.txt"),
+        "file by .. of its own": lambda: agent.files.read(f"~{other}/../{other}/secret.txt"),
+        "file far up": lambda: agent.files.read("../" * 12 + "etc/passwd"),
+        "list": lambda: agent.files.entries(f"~{other}"),
+        "search in files": lambda: agent.files.search("secret", path=f"~{other}"),
+        "write": lambda: agent.files.write(f"~{other}/secret.txt", "x"),
+        "delete": lambda: agent.files.delete(f"~{other}/secret.txt"),
+        "history": lambda: agent.files.history(f"~{other}/secret.txt"),
+        "share its file": lambda: agent.files.share(f"~{other}/secret.txt", "hostile"),
+        "mount a folder": lambda: agent.files.mount("/etc", "etc", writable=True),
+        "kill": lambda: agent.signal(victim, Signal.KILL),
+        "wait": lambda: agent.wait(victim, timeout_s=1),
+        "run code": lambda: agent.tool("python", code="print(open('/etc/passwd').read())"),
+    }
+    told = {}
+    for name, attack in attacks.items():
+        with contextlib.suppress(PermissionError):
+            os.mkdir(f"/{name}")
+        try:
+            told[name] = f"GOT {await attack()!r}"[:200]
+        except KernelError as error:
+            told[name] = f"denied: {type(error).__name__} {error.message}"
+    await agent.wait(await agent.spawn("hostile", json.dumps({"do": "absent"}), group="operator"))
+    return told
+
+
 async def absent(agent):
     """What is not there, or is already."""
     return tried({
@@ -238,6 +278,13 @@ async def disk(agent, how):
         if how != "deleted":
             os.close(fd)
         await asyncio.sleep(0)
+
+
+async def output(agent, fd):
+    """Write without end. It ends when it is killed."""
+    block = b"x" * 65_536
+    while True:
+        os.write(fd, block)
 
 
 async def threads(agent):
@@ -363,6 +410,7 @@ async def witness(agent, seconds):
 GROUPS = {
     each.__name__: each
     for each in (
-        files, sockets, processes, absent, insist, open_deep, memory, disk, threads, frames, flood, sleep, witness
+        files, sockets, processes, managers, absent, insist, open_deep, memory, disk, output, threads, frames, flood,
+        sleep, witness,
     )
 }  # fmt: skip

@@ -138,6 +138,8 @@ def test_models_go_by_reference_name_or_default(daemon: Daemon, foreign: Foreign
     assert (status, listed["object"]) == (200, "list")
     ref = daemon.client.status().model
     assert [model["id"] for model in listed["data"]] == [ref]
+    assert foreign.call("GET", f"/v1/models/{ref}")[1]["id"] == ref
+    assert foreign.call("GET", "/v1/models/gpt-4o")[0] == 404
     for model in (ref, "default", None):
         assert foreign.chat("hi", model=model, max_tokens=1)["model"] == ref
     status, error = foreign.refused(model="gpt-4o")
