@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from aios_kernel.client import KernelClient, Stream, event_of, is_error
-from aios_kernel.errors import KernelError, NoSuchProcess
+from aios_kernel.errors import DeadlineHit, KernelError, KernelStopping, KernelUnreachable, NotAuthenticated
 from aios_kernel.protocol import Event, EventKind
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ MAX_RETRY_S: Final = 5.0
 MAX_WAITING: Final = (
     1_000_000  # characters that are not taken yet: then the kernel has to wait, and nobody's memory fills
 )
+
+
+# Of a kernel that is away, or another one already: its key is another too.
+_PASSING: Final = (KernelUnreachable, KernelStopping, DeadlineHit, NotAuthenticated)
 
 
 class Connected(Protocol):
@@ -34,6 +38,9 @@ class Reader:
     """Follows the events of a process from seq `after` on until it ends, across restarts of the kernel.
 
     `take` and `close` are for any thread, at any time.
+
+    Attributes:
+        why_not: why there is no more to read, though the end was not told; "" mostly.
     """
 
     def __init__(self, client: KernelClient, pid: int, after: int, on_told: Callable[[], object]) -> None:
@@ -43,6 +50,7 @@ class Reader:
         self._events: list[Event] = []
         self._num_chars = 0
         self._closed = False
+        self.why_not = ""
         self._stream: Stream | None = None
         self._thread = threading.Thread(target=self._run, name=f"events of {pid}", daemon=True)
         self._thread.start()
@@ -70,10 +78,12 @@ class Reader:
             try:
                 if self._follow():
                     return
-            except NoSuchProcess:  # the journal has forgotten it
-                return
-            except KernelError:  # the app tells of a kernel that is away; here it is tried again
+            except _PASSING:  # the app tells of it; here it is tried again
                 pass
+            except KernelError as error:  # its events are not kept, or could not be
+                self.why_not = error.message
+                self._on_told()
+                return
             delay = RETRY_S if self._after > before else min(2 * delay, MAX_RETRY_S)
             with self._changed:
                 self._changed.wait_for(lambda: self._closed, delay)

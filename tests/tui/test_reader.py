@@ -8,7 +8,7 @@ import pytest
 from streams import DEADLINE_S, ScriptedClient, out, told
 
 from aios_kernel.client import KernelClient
-from aios_kernel.errors import KernelUnreachable, NoSuchProcess
+from aios_kernel.errors import InvalidState, KernelError, KernelUnreachable, LimitHit, NoSuchProcess
 from aios_kernel.protocol import Event, EventKind
 from aios_shell.tui import reader as reader_module
 from aios_shell.tui.reader import MAX_WAITING, Reader
@@ -71,10 +71,16 @@ def test_closing_ends_the_wait_between_tries(monkeypatch: pytest.MonkeyPatch) ->
     taker.join()
 
 
-def test_a_process_that_nobody_knows_is_not_asked_for_again() -> None:
-    client = ScriptedClient(NoSuchProcess("no process 1", pid=1))
-    Taker(client).join()
-    assert client.asked == [-1]
+@pytest.mark.parametrize(
+    "error",
+    [NoSuchProcess("no process 1"), InvalidState("its events are no longer kept"), LimitHit("the disk is full")],
+)
+def test_what_is_not_told_is_not_asked_for_again_and_why(error: KernelError) -> None:
+    client = ScriptedClient(error)
+    taker = Taker(client)
+    taker.join()
+    assert (client.asked, taker.reader.why_not) == ([-1], error.message)
+    assert taker._told.acquire(timeout=DEADLINE_S)
 
 
 def test_what_is_not_taken_stays_with_the_kernel() -> None:

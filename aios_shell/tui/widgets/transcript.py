@@ -181,6 +181,9 @@ class Transcript(Widget):
         if self._reader is not None and self._pid is not None:
             self._records[self._pid].add(self._reader.take())
             self._page.settle()
+            if self._reader.why_not:
+                self._note = one_line(self._reader.why_not)
+                self.show()
 
     # --- what is shown around the page
 
