@@ -19,12 +19,12 @@ PAGE: Final = 500  # events of one journal read
 BULK_BYTES: Final = 4_096  # an agent that writes as much at once is not typing to a person: do not hold it up
 MAX_OUTPUT_BYTES: Final = 8 << 20  # of one process's output in one reply
 
-_OUTPUT: Final = """
-SELECT data, total FROM (
-    SELECT seq, data, sum(octet_length(data)) OVER (ORDER BY seq) AS upto, sum(octet_length(data)) OVER () AS total
-    FROM events WHERE pid = ? AND kind = 'stdout'
-) WHERE upto <= ? OR upto = octet_length(data) ORDER BY seq
+_EXTENT: Final = """
+SELECT coalesce(sum(octet_length(data)), 0)::BIGINT AS size, coalesce(min(seq), 0) AS first,
+    coalesce(max(seq), -1) AS last
+FROM events WHERE pid = ? AND kind = 'stdout'
 """
+_PART: Final = "SELECT data FROM events WHERE pid = ? AND kind = 'stdout' AND seq >= ? AND seq < ? ORDER BY seq"
 
 _BINARY: Final = frozenset({EventKind.STDOUT, EventKind.STDERR})
 
@@ -119,9 +119,14 @@ async def _is_trimmed(journal: Journal, pid: int) -> bool:
 
 async def output_of(journal: Journal, pid: int) -> str:
     """What a process wrote to standard output, as text; of more than MAX_OUTPUT_BYTES the beginning."""
-    rows = await journal.read(_OUTPUT, pid, MAX_OUTPUT_BYTES)
-    if not rows and await _is_trimmed(journal, pid):
+    (extent,) = await journal.read(_EXTENT, pid)
+    if not extent["size"] and await _is_trimmed(journal, pid):
         return "[its output is no longer kept]\n"
-    text = b"".join(row["data"] for row in rows).decode(errors="replace")
-    left = rows[0]["total"] - sum(len(row["data"]) for row in rows) if rows else 0
+    data, seq, length = b"", extent["first"], PAGE
+    while seq <= extent["last"] and len(data) < MAX_OUTPUT_BYTES:
+        page = b"".join(row["data"] for row in await journal.read(_PART, pid, seq, seq + length))
+        data, seq = data + page, seq + length
+        length = length * 2 if len(page) < BULK_BYTES * PAGE else PAGE  # most have a word each
+    kept = data[:MAX_OUTPUT_BYTES]
+    text, left = kept.decode(errors="replace"), extent["size"] - len(kept)
     return text if not left else f"{text}\n[{left} bytes are left out]\n"

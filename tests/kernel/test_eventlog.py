@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from aios_kernel import eventlog
 from aios_kernel.clock import SystemClock
 from aios_kernel.errors import InternalError
 from aios_kernel.eventlog import EventLog
@@ -43,3 +44,26 @@ async def test_an_end_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> 
         await log.append(EventKind.EXIT, b"0")
     with pytest.raises(InternalError):
         await anext(followed)
+
+
+@pytest.mark.parametrize(("size", "num"), [(1, 5_000), (65_536, 40), (300_000, 40)])
+async def test_output_is_read_in_parts_and_cut(
+    tmp_path: Path, size: int, num: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eventlog, "MAX_OUTPUT_BYTES", 5_000_000)
+    clock = SystemClock()
+    journal = Journal.open(tmp_path / "j", kernel_pid=1, version="test", clock=clock)
+    try:
+        log = EventLog(Pid(1), journal, clock)
+        for number in range(num):
+            log.append_nowait(EventKind.STATE, b"running")
+            written = log.append_nowait(EventKind.STDOUT, b"%d" % (number % 10) * size)
+        await written
+        whole = b"".join(b"%d" % (number % 10) * size for number in range(num)).decode()
+        text = await eventlog.output_of(journal, 1)
+    finally:
+        journal.close()
+    if len(whole) <= 5_000_000:
+        assert text == whole
+    else:
+        assert text == f"{whole[:5_000_000]}\n[{len(whole) - 5_000_000} bytes are left out]\n"
