@@ -35,12 +35,17 @@ async def main(agent):
     agent.write(json.dumps(told))
 
 
+def announce(name):
+    """A folder that it cannot make says in the audit log which attack's rows follow."""
+    with contextlib.suppress(PermissionError):
+        os.mkdir(f"/{name}")
+
+
 def tried(attacks):
-    """What each attack came to, by its name. A folder that it cannot make says in the audit log whose rows follow."""
+    """What each attack came to, by its name."""
     told = {}
     for name, attack in attacks.items():
-        with contextlib.suppress(PermissionError):
-            os.mkdir(f"/{name}")
+        announce(name)
         try:
             told[name] = f"GOT {attack()!r}"[:200]
         except (OSError, MemoryError, ValueError) as error:
@@ -195,8 +200,7 @@ async def managers(agent, victim):
     }
     told = {}
     for name, attack in attacks.items():
-        with contextlib.suppress(PermissionError):
-            os.mkdir(f"/{name}")
+        announce(name)
         try:
             told[name] = f"GOT {await attack()!r}"[:200]
         except KernelError as error:
