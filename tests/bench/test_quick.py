@@ -38,7 +38,7 @@ def start(*words: str) -> subprocess.Popen[str]:
 def figures(name: str, *words: str) -> dict[str, Any]:
     with start(name, "--quick", "--json", *words) as process:
         out, err = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 0, err
+    assert process.returncode == 0, f"{err}{out}"
     result: dict[str, Any] = json.loads(out)["benchmarks"][name]
     assert result["error"] == "", err
     assert result["runs"]
