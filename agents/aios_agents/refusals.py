@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from aios_kernel.client.bucket import TokenBucket
+from aios_kernel.client.bucket import DENIALS, DENIALS_PER_S, TokenBucket
 from aios_kernel.client.confine import Confinement
 from aios_kernel.client.confine.notices import Call, Listener
 from aios_kernel.client.confine.reach import Reach, Refusal
@@ -22,10 +22,6 @@ from aios_kernel.client.confine.reach import Reach, Refusal
 # a program with a thousand imports is not held up.
 _BURST_S: Final = 0.5
 _SHARE: Final = 0.25
-# Refusals, of which each is a row of the audit log: so many at once, then so many a second. A program that looks around
-# meets the first; who knocks without end needs days to fill the log.
-_REFUSALS: Final = 200
-_REFUSALS_PER_S: Final = 20.0
 
 Tell = Callable[[int, Refusal, str], object]  # pid, the refusal, the call's name
 
@@ -117,7 +113,7 @@ class _Ward:
         self.reach = reach
         self.listener: Listener | None = None
         self.time = TokenBucket(_BURST_S, _SHARE, time.monotonic())
-        self.refusals = TokenBucket(_REFUSALS, _REFUSALS_PER_S, time.monotonic())
+        self.refusals = TokenBucket(DENIALS, DENIALS_PER_S, time.monotonic())
         self.until = 0.0
 
 

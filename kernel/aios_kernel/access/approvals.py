@@ -59,14 +59,14 @@ class Approvals:
             LimitHit: the process has too many questions open, or this one is too long to be read.
         """
         process, now = life.process, self._clock.now()
-        queue = self._asked.setdefault(process.pid, [])
-        if len(queue) >= MAX_QUESTIONS:
-            raise LimitHit(f"process {process.pid} has {MAX_QUESTIONS} questions open", limit=MAX_QUESTIONS)
         id, what, detail = next(self._ids), one_line(need.question), need.detail
         if what.replace("…", "") != need.question.replace("…", "") and not detail:
             detail = need.question
         if len(detail) > MAX_DETAIL:
             raise LimitHit(f"{what}: a question of {len(detail)} characters: at most {MAX_DETAIL} can be asked")
+        queue = self._asked.setdefault(process.pid, [])
+        if len(queue) >= MAX_QUESTIONS:
+            raise LimitHit(f"process {process.pid} has {MAX_QUESTIONS} questions open", limit=MAX_QUESTIONS)
         question = Question(
             id=id,
             pid=process.pid,

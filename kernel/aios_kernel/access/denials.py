@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from aios_kernel.audit import AuditLog, Entry
-from aios_kernel.client.bucket import TokenBucket
+from aios_kernel.client.bucket import DENIALS, DENIALS_PER_S, TokenBucket
 
-FIRST: Final = 200  # that are told one by one
-PER_S: Final = 20.0  # and then so many a second, as of what the system refuses (aios_agents.refusals)
-EVERY_S: Final = 1.0  # how often the number of the others is
+EVERY_S: Final = 1.0  # how often the number of those beyond the pace is told
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +39,7 @@ class Denials:
         loop = asyncio.get_running_loop()
         source = self._sources.get(entry.agent)
         if source is None:
-            source = self._sources[entry.agent] = _Source(TokenBucket(FIRST, PER_S, loop.time()))
+            source = self._sources[entry.agent] = _Source(TokenBucket(DENIALS, DENIALS_PER_S, loop.time()))
         if source.timer is None and not source.bucket.take(loop.time()):
             return self._audit.append(entry, urgent=urgent)
         source.counted, source.last = source.counted + 1, entry

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+# Of one agent's denials, by the system and by the kernel alike, each is a row of the audit log: so many at once, then
+# so many a second. A program that looks around meets the first; who knocks without end needs days to fill the log.
+DENIALS: Final = 200
+DENIALS_PER_S: Final = 20.0
+
 
 class TokenBucket:
     """What one may take of something that all share, in units of the caller's choice."""

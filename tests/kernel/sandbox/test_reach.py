@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 import pytest
 
 from aios_kernel.client import confine
-from aios_kernel.client.confine import Confinement
+from aios_kernel.client.confine import Confinement, reach, seccomp
 from aios_kernel.client.confine.notices import Listener
 from aios_kernel.client.confine.reach import Reach, Refusal
 
@@ -128,6 +128,10 @@ def told(pid: int, ours: socket.socket, confinement: Confinement) -> tuple[bytes
 def rest(ours: socket.socket) -> bytes:
     with ours:
         return b"".join(iter(lambda: ours.recv(1 << 20), b""))
+
+
+def test_every_call_by_a_name_is_known() -> None:
+    assert reach._NAMES.keys() == set(seccomp.NAMING_CALLS)
 
 
 def test_refusals_are_landlocks_own(tmp_path: Path) -> None:

@@ -31,7 +31,6 @@ _SEND: Final = 0xC0182101
 _IS_VALID: Final = 0x40082102
 _CONTINUE: Final = 1
 
-
 _BUFFER: Final = ctypes.create_string_buffer(MAX_PATH)
 
 
